@@ -1,0 +1,202 @@
+"""Everything that is run on this repository, by name: `nox -l` lists it, `nox -s tests` runs one.
+
+Facts are read, not repeated: Pythons come from the classifiers, the oldest versions from the floors in `dependencies`,
+exact versions from `constraints.txt`. A job of CI is a session here, so a red one is repeated by its name.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2026.10"
+nox.options.default_venv_backend = "virtualenv"  # pip's own configuration holds, which uv does not read
+nox.options.download_python = "never"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests", "lint", "types", "docs"]
+
+ROOT = Path(__file__).parent
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+FLOORS = [requirement.replace(">=", "==") for requirement in PROJECT["project"]["dependencies"]]
+CORE_TESTS = [f"tests/{name}" for name in ("base", "flow", "host", "testing") if (ROOT / "tests" / name).is_dir()]
+IN_CI = os.environ.get("CI") == "true"
+EVERY_EXTRA = ".[{}]".format(",".join(PROJECT["project"]["optional-dependencies"]))
+
+
+def group(name: str) -> list[str]:
+    """The requirements of a dependency group."""
+    return nox.project.dependency_groups(PROJECT, name)
+
+
+def exact(session: nox.Session, *, but: Sequence[str] = ()) -> list[str]:
+    """Pip's arguments for the exact versions, `but` those of packages that the session chooses itself."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    kept = [line for line in lines if line.partition("==")[0] not in but]
+    path = Path(session.create_tmp()).absolute() / "constraints.txt"
+    path.write_text("\n".join(kept) + "\n")
+    return ["-c", str(path)]
+
+
+# ---------------------------------------------------------------------------------------------- the README's commands
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Talk to the voice assistant: `nox -s demo`, or `nox -s demo -- --pace real my.wav`."""
+    session.install(*exact(session), ".[voice,espeak,cli]")
+    session.run("python", "docs/examples/voice_assistant.py", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests that need no server, on this Python with the newest trio."""
+    session.install("--upgrade", *exact(session, but=["trio"]), "trio", "-e", EVERY_EXTRA, *group("tests"))
+    if "--coverage" in session.posargs:
+        session.posargs.remove("--coverage")
+        # Coverage starts before pytest, because pytest loads our plugin, and with it the package, before pytest-cov.
+        session.run("coverage", "erase")
+        session.run("coverage", "run", "-m", "pytest", "-m", "not server", *session.posargs)
+        session.run("coverage", "combine", "-q")
+        session.run("coverage", "report")
+    else:
+        session.run("python", "-m", "pytest", "-n", "2", "-m", "not server", *session.posargs)
+
+
+# --------------------------------------------------------------------------------------------- other Pythons and trios
+
+
+def find_python(version: str) -> str | None:
+    """The path of a Python that really runs, also where pyenv's shim for it is on the path but switched off."""
+    roots = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"]
+    roots += [Path(os.environ.get("UV_PYTHON_INSTALL_DIR", Path.home() / ".local/share/uv/python"))]
+    candidates = [shutil.which(f"python{version}")]
+    candidates += [str(path) for root in roots for path in sorted(root.glob(f"*{version}.*/bin/python{version}"))]
+    for candidate in filter(None, candidates):
+        code = "import sys, venv; print('{}.{}'.format(*sys.version_info))"
+        answer = subprocess.run([candidate, "-c", code], capture_output=True, text=True, check=False)
+        if answer.returncode == 0 and answer.stdout.strip() == version:
+            return candidate
+    return None
+
+
+@nox.session(python=False)
+def matrix(session: nox.Session) -> None:
+    """The core's tests on the other Pythons, and on every Python with the oldest supported dependencies."""
+    running = "{}.{}".format(*sys.version_info)
+    pythons = {version: sys.executable if version == running else find_python(version) for version in PYTHONS}
+    missing = [version for version, path in pythons.items() if path is None]
+    if missing:
+        session.warn(f"no Python {', '.join(missing)} on this machine: not tested on it")
+    if IN_CI and not set(pythons) - set(missing) - {running}:
+        session.error("CI tests more than one Python, and found no other one")
+    floored = [requirement.partition("==")[0] for requirement in FLOORS]
+    for version, path in pythons.items():
+        if path is not None:
+            cell(session, path, f"{version}-oldest", *exact(session, but=floored), *FLOORS)
+            if version != running:  # this one with the newest is the `tests` session
+                cell(session, path, f"{version}-newest", *exact(session, but=["trio"]), "trio")
+
+
+def cell(session: nox.Session, python: str, name: str, *requirements: str) -> None:
+    """One cell of the matrix: a virtual environment of its own, with the core and its test kit only."""
+    session.log(f"matrix: Python {name}")
+    place = ROOT / ".nox" / f"matrix-{name}"
+    own_python = str(place / ("Scripts" if os.name == "nt" else "bin") / "python")
+    if not Path(own_python).exists():
+        session.run(python, "-m", "venv", str(place), external=True)
+    pip = [own_python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--upgrade"]
+    session.run(*pip, *requirements, ".[testing]", *group("tests"), external=True)
+    session.run(
+        own_python, "-m", "pytest", "-q", "-n", "2", "-m", "not server", *CORE_TESTS, *session.posargs, external=True
+    )
+
+
+@nox.session
+def servers(session: nox.Session) -> None:
+    """The tests that need Redis or PostgreSQL; starts each at its usual port where none is listening there."""
+    session.install(*exact(session), "-e", EVERY_EXTRA, *group("tests"))
+    pytest = ["python", "-m", "pytest", "-m", "server"]
+    nothing_collected = 5
+    found = subprocess.run(
+        [session.bin + "/python", *pytest[1:], "--collect-only", "-q"], capture_output=True, text=True, check=False
+    )
+    if found.returncode == nothing_collected:
+        session.log("there are no server tests yet: nothing was run, no server was started")
+        return
+    session.run("python", "tests/with_servers.py", *pytest, *session.posargs)
+
+
+# ------------------------------------------------------------------------------------------------------ static checks
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff's rules and formatting, and flake8-async for what ruff's copy of it cannot see."""
+    session.install(*exact(session), *group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    places = [ROOT / "trio_pipes", ROOT / "tests", ROOT / "docs", ROOT / "benchmarks"]
+    files = [str(path.relative_to(ROOT)) for place in places for path in sorted(place.rglob("*.py"))]
+    # 109: a `timeout` parameter is our API where the design gives it. 9xx: optional, and no rule of ours.
+    session.run("flake8-async", "--disable=ASYNC109,ASYNC9", "noxfile.py", *files)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy strict and pyright over the library and the typing tests; every public name has a known type."""
+    session.install(*exact(session), "-e", EVERY_EXTRA, *group("types"), "pytest", "pytest-trio")
+    session.run("mypy", *session.posargs)
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "trio_pipes", "--ignoreexternal")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, warnings as errors, and the next release notes as a draft."""
+    session.install(*exact(session), "-e", ".[cli,testing]", *group("docs"))
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
+    session.run("towncrier", "build", "--draft", "--version", "next", silent=True)
+
+
+# ------------------------------------------------------------------------------------------------ what users will get
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build, look inside, install into an empty environment, and use what was installed."""
+    constraints = exact(session)
+    session.install(*constraints, *group("build"))
+    place = Path(session.create_tmp()).absolute()
+    made = place / "dist"
+    shutil.rmtree(made, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(made), silent=True)
+    (built,) = made.glob("*.whl")
+    session.run("python", "tests/check_wheel.py", "contents", str(built), *map(str, made.glob("*.tar.gz")))
+
+    empty = place / "empty"
+    shutil.rmtree(empty, ignore_errors=True)
+    session.run("python", "-m", "venv", str(empty))
+    python = str(empty / ("Scripts" if os.name == "nt" else "bin") / "python")
+    checks = str(ROOT / "tests" / "check_wheel.py")
+    costs = str(ROOT / "tests" / "import_cost.py")
+    with session.chdir(place):  # away from the checkout, so that only the wheel can be imported
+        pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *constraints]
+        session.run(*pip, str(built), external=True)
+        session.run(python, checks, "bare", external=True)
+        session.run(python, costs, external=True)
+        session.run(*pip, f"{built}[cli]", external=True)
+        session.run(python, checks, "cli", external=True)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The benchmarks; `--` arguments are passed on."""
+    session.install(*exact(session), ".")
+    session.run("python", "benchmarks/frames.py", *session.posargs)

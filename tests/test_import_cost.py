@@ -1,0 +1,15 @@
+"""`import trio_pipes` stays light: what is heavy is imported when it is first used."""
+
+import import_cost
+
+
+def test_import_is_light() -> None:
+    cost = import_cost.measure()
+    assert cost.heavy == []
+    assert cost.is_within(), str(cost)
+
+
+def test_the_measure_can_see_a_heavy_import() -> None:
+    seconds, _, heavy = import_cost.run_import("msgspec, trio")
+    assert heavy == ["msgspec"]
+    assert seconds > 0

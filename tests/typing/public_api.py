@@ -1,0 +1,67 @@
+"""What type checkers see of the public API: run by mypy and pyright (`nox -s types`), never executed."""
+
+from typing import assert_type
+
+import trio
+
+from trio_pipes import (
+    Direction,
+    Frame,
+    FrameProcessor,
+    Frames,
+    Out,
+    Pipeline,
+    PipelineParams,
+    PipelineRunner,
+    PipelineTask,
+    TaskResult,
+    TaskState,
+    TextFrame,
+    each,
+    processor,
+)
+
+
+@each
+def shout(frame: TextFrame) -> TextFrame:
+    return TextFrame(frame.text.upper())
+
+
+@each
+async def drop(frame: TextFrame) -> None:
+    await trio.sleep(1)
+
+
+@processor
+async def block(frames: Frames[TextFrame], out: Out) -> None:
+    async for frame in frames:
+        assert_type(frame, TextFrame)
+        assert_type(frame.text, str)
+        await out.push(frame)
+
+
+class Both(FrameProcessor):
+    async def process_frame(self, frame: Frame, direction: Direction) -> None:
+        await self.push_frame(frame, direction)
+
+
+async def use() -> None:
+    task = PipelineTask(Pipeline([shout, drop, block, Both()]), PipelineParams(queue_size=8))
+    runner = PipelineRunner(task)
+    await task.queue_frame(TextFrame("hello"))
+    await task.queue_frames([TextFrame("a"), TextFrame("b")])
+    await task.queue_frame("hello")  # type: ignore[arg-type]
+    task.cancel()
+    await task.cancel(reason="asked")
+    assert_type(await task.flush(1.0), bool)
+    assert_type(task.state, TaskState)
+    assert_type(await task.wait_finished(), TaskResult)
+    async with task.open_output(TextFrame) as frames:
+        async for frame in frames:
+            assert_type(frame.id, int)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(task.run)
+        await nursery.start(runner.run)
+
+
+trio.run(PipelineRunner().run)

@@ -1,0 +1,77 @@
+"""The errors of this library, in one tree.
+
+Each answers "who acts now?". Where one of Trio's own says it already, that one is raised:
+`trio.ClosedResourceError` (you closed it), `trio.BrokenResourceError` (the other side is gone),
+`trio.EndOfChannel` (nobody: that was all).
+
+::
+
+    Exception
+    └── PipesError
+        ├── ConfigurationError (ValueError)    you: the value cannot work; the text says what can
+        ├── DuplicateName (ValueError)         you: choose another name, or wait for the first to end
+        ├── FloodError                         you: something queues faster than it is handled
+        ├── MissingExtra (ImportError)         you: install the extra that the text names
+        ├── TransitionError (RuntimeError)     you: the text lists what was legal
+        ├── SetupTimeout (trio.TooSlowError)   the author of the processor that is named
+        ├── StartTimeout (trio.TooSlowError)   the author of the processor that is named
+        ├── EndTimeout (trio.TooSlowError)     the author of the processor that is named
+        └── FrameTimeout (trio.TooSlowError)   the author of the processor that is named
+"""
+
+from __future__ import annotations
+
+import trio
+
+__all__ = [
+    "ConfigurationError",
+    "DuplicateName",
+    "EndTimeout",
+    "FloodError",
+    "FrameTimeout",
+    "MissingExtra",
+    "PipesError",
+    "SetupTimeout",
+    "StartTimeout",
+    "TransitionError",
+]
+
+
+class PipesError(Exception):
+    """Base of the errors that this library defines."""
+
+
+class ConfigurationError(PipesError, ValueError):
+    """A value that cannot work, found when it was given."""
+
+
+class DuplicateName(PipesError, ValueError):
+    """A name that is already up where names are unique."""
+
+
+class FloodError(PipesError):
+    """More frames wait in a lane that never makes its pusher wait than `PipelineParams.lane_limit` allows."""
+
+
+class MissingExtra(PipesError, ImportError):
+    """A feature whose packages are not installed; the text has the line that installs them."""
+
+
+class TransitionError(PipesError, RuntimeError):
+    """A move that the table of states does not have; the text lists those that it has."""
+
+
+class SetupTimeout(PipesError, trio.TooSlowError):
+    """Set-up took longer than `PipelineParams.setup_timeout`; the text names who was stuck."""
+
+
+class StartTimeout(PipesError, trio.TooSlowError):
+    """`StartFrame` did not reach the sink within `PipelineParams.start_timeout`; the text names who held it."""
+
+
+class EndTimeout(PipesError, trio.TooSlowError):
+    """The end took longer than `PipelineParams.end_timeout`; the text names who was stuck."""
+
+
+class FrameTimeout(PipesError, trio.TooSlowError):
+    """A processor took longer over one frame than it was given; the text names both."""

@@ -1,0 +1,23 @@
+"""Ids that are unique in the process, and default names that count per class."""
+
+from __future__ import annotations
+
+from itertools import count
+from weakref import WeakKeyDictionary
+
+__all__ = ["default_name", "next_id"]
+
+next_id = count(1).__next__
+
+_counts: WeakKeyDictionary[object, count[int]] = WeakKeyDictionary()
+
+
+def default_name(kind: object, label: str | None = None) -> str:
+    """`"Shout#0"`, `"Shout#1"`, ... : what it is and how many of that kind were named before.
+
+    `kind` is a class, or anything else that can be counted for; then `label` says what to call it.
+    """
+    counter = _counts.get(kind)
+    if counter is None:
+        counter = _counts[kind] = count()
+    return f"{label or getattr(kind, '__name__', '?')}#{next(counter)}"

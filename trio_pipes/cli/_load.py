@@ -1,0 +1,170 @@
+"""From `FILE[:NAME]` to the object that it means."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import symtable
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any, TypeAlias
+
+from trio_pipes import Pipeline, PipelineRunner, PipelineTask
+
+__all__ = ["Runnable", "UsageError", "load"]
+
+Runnable: TypeAlias = Pipeline | PipelineTask | PipelineRunner | Callable[..., Awaitable[object]]
+
+EXPECTED = "a Pipeline, PipelineTask, PipelineRunner or async function"
+
+
+class UsageError(Exception):
+    """The command line asks for something that cannot be run; the text names the value, what was expected and the fix."""
+
+
+def load(target: str, args: Sequence[str]) -> Runnable:
+    """What `FILE` or `FILE:NAME` means, once the file has been run as a module.
+
+    Without a name it is the one runnable object that the file itself defines: assigned or defined at its top level under
+    a public name, not imported; an async function counts when it can be called with `args`.
+    """
+    path, name = split(target)
+    code, own_names = compile_file(path)
+    module = run_module(path, code, args)
+    if name is not None:
+        return named(path, module, name, own_names, args)
+    found = runnables(module, own_names)
+    fitting = [it for it in found if fits(found[it], args)]
+    if len(fitting) == 1:
+        return found[fitting[0]]
+    if fitting:
+        raise UsageError(
+            f"{path} defines {len(fitting)} things that can be run: {listed(found, fitting)}. "
+            f"Say which: trio-pipes run {path}:{fitting[0]}"
+        )
+    if found:
+        raise UsageError(
+            f"{path} defines nothing that can be run with {counted(args)}; it has: {listed(found, found)}. "
+            "Give the arguments that it takes"
+        )
+    raise UsageError(
+        f"{path} defines nothing that can be run: expected {EXPECTED} at the top level, under a name without a leading "
+        f"underscore and not imported. Add one, or name an imported one: trio-pipes run {path}:NAME"
+    )
+
+
+def split(target: str) -> tuple[Path, str | None]:
+    """`FILE[:NAME]` in its parts; a colon may also be part of the file's own name."""
+    before, colon, after = target.rpartition(":")
+    if not colon or Path(target).is_file():
+        return Path(target), None
+    return Path(before), after
+
+
+def compile_file(path: Path) -> tuple[CodeType, list[str]]:
+    """The file's code, and the names that it binds at its top level other than by import, in their order."""
+    if not path.exists():
+        raise UsageError(f"{str(path)!r} does not exist: expected a Python file. Mind the folder: this is {Path.cwd()}")
+    if not path.is_file():
+        raise UsageError(f"{str(path)!r} is a folder: expected a Python file. Name one inside it")
+    try:
+        source = importlib.util.decode_source(path.read_bytes())
+        code = compile(source, str(path), "exec", dont_inherit=True)
+        table = symtable.symtable(source, str(path), "exec")
+    except (SyntaxError, ValueError) as exc:  # ValueError: bytes that are no text, or a zero byte in it
+        where = f", line {exc.lineno}" if isinstance(exc, SyntaxError) and exc.lineno else ""
+        what = exc.msg if isinstance(exc, SyntaxError) else "it is not text"
+        raise UsageError(
+            f"{str(path)!r} is not Python{where}: {what}. Expected a Python file; mend that line or name another file"
+        ) from exc
+    except OSError as exc:
+        raise UsageError(f"{str(path)!r} cannot be read: {exc.strerror}. Expected a Python file") from exc
+    return code, [it.get_name() for it in table.get_symbols() if it.is_assigned() and not it.is_imported()]
+
+
+def run_module(path: Path, code: CodeType, args: Sequence[str]) -> ModuleType:
+    """Run the file as an imported module: its folder first on the path, its arguments in `sys.argv`.
+
+    Its name is the file's, not `__main__`, so that what stands below `if __name__ == "__main__":` does not run, and so that
+    child processes can import what it defines.
+    """
+    name = path.stem if path.stem not in sys.modules else f"_{path.stem}_of_trio_pipes_run"
+    module = importlib.util.module_from_spec(ModuleSpec(name, loader=None, origin=str(path)))
+    module.__file__ = str(path.absolute())
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.absolute().parent))
+    sys.argv = [str(path), *args]
+    try:
+        exec(code, module.__dict__)  # running a file is what this program is for
+    except (Exception, SystemExit) as exc:
+        trace = "".join(traceback.format_exception(exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)))
+        raise UsageError(
+            f"{str(path)!r} could not be imported: it raised {type(exc).__name__}. "
+            f"Expected a file that only defines things when it is imported; mend this:\n{trace.rstrip()}"
+        ) from exc
+    return module
+
+
+def named(path: Path, module: ModuleType, name: str, own_names: Sequence[str], args: Sequence[str]) -> Runnable:
+    """The object that was asked for by name, imported or not, if it can be run."""
+    found = runnables(module, own_names)
+    instead = f"It has: {listed(found, found)}" if found else f"Define {EXPECTED} of that name"
+    try:
+        value = getattr(module, name)
+    except AttributeError:
+        raise UsageError(f"{path} has no {name!r}: expected {EXPECTED}. {instead}") from None
+    if not is_runnable(value):
+        hint = ". Write it as `async def`" if inspect.isroutine(value) else f". {instead}"
+        raise UsageError(f"{name!r} in {path} is {value!r}: expected {EXPECTED}{hint}")
+    if not fits(value, args):
+        raise UsageError(
+            f"{name!r} in {path} cannot be called with {counted(args)}: it is {name}{inspect.signature(value)}. "
+            "Give the arguments that it takes"
+        )
+    runnable: Runnable = value
+    return runnable
+
+
+def is_runnable(value: object) -> bool:
+    """Whether `run` knows how to run this."""
+    return isinstance(value, Pipeline | PipelineTask | PipelineRunner) or inspect.iscoroutinefunction(value)
+
+
+def runnables(module: ModuleType, own_names: Sequence[str]) -> dict[str, Any]:
+    """What of a file's own public names can be run; an object with two names counts once, under its first."""
+    found: dict[str, Any] = {}
+    for name in own_names:
+        value = getattr(module, name, None)
+        if not name.startswith("_") and is_runnable(value) and not any(value is other for other in found.values()):
+            found[name] = value
+    return found
+
+
+def fits(value: Runnable, args: Sequence[str]) -> bool:
+    """Whether it can be run with these arguments; only a function takes any by itself, the others may read `sys.argv`."""
+    if isinstance(value, Pipeline | PipelineTask | PipelineRunner):
+        return True
+    try:
+        inspect.signature(value).bind(*args)
+    except TypeError:
+        return False
+    return True
+
+
+def counted(args: Sequence[str]) -> str:
+    """The arguments, for a message."""
+    return " ".join(map(repr, args)) if args else "no arguments"
+
+
+def listed(found: dict[str, Any], names: Sequence[str] | dict[str, Any]) -> str:
+    """Names with what they are, for a message."""
+
+    def kind(name: str) -> str:
+        value = found[name]
+        return f"async def {name}{inspect.signature(value)}" if inspect.isroutine(value) else type(value).__name__
+
+    return ", ".join(f"{name} ({kind(name)})" for name in names)

@@ -1,0 +1,121 @@
+"""Run what was loaded, show how it is doing, and turn how it ended into an exit code."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import trio
+
+from trio_pipes import Pipeline, PipelineRunner, PipelineTask, TaskResult
+
+from ._load import Runnable, UsageError, load
+from ._report import leaves, print_failure
+from ._status import Status
+
+__all__ = ["run_target"]
+
+ENDED: Final = 0
+FAILED: Final = 1
+USAGE_ERROR: Final = 2
+
+
+def exit_code_of(signum: signal.Signals) -> int:
+    """What a shell makes of a program that a signal ended: 130 for SIGINT, 143 for SIGTERM."""
+    return 128 + signum
+
+
+def run_target(target: str, args: Sequence[str], *, quiet: bool, whole_traceback: bool) -> int:
+    """Load `FILE[:NAME]`, run it to its end, and give the exit code that tells how it went."""
+    try:
+        runnable = load(target, args)
+        return trio.run(run_loaded, runnable, args, quiet)
+    except UsageError as exc:
+        print(f"trio-pipes: {exc}", file=sys.stderr)
+        return USAGE_ERROR
+    except BaseException as exc:  # noqa: BLE001 # told to the user, and to the caller by the exit code
+        return code_for(exc, whole_traceback=whole_traceback)
+
+
+def code_for(error: BaseException, *, whole_traceback: bool) -> int:
+    """The exit code for what left the run. Through a nursery Ctrl-C and `sys.exit()` arrive in groups."""
+    kinds = {type(leaf) for leaf, _ in leaves(error)}
+    if kinds == {KeyboardInterrupt}:
+        return exit_code_of(signal.SIGINT)
+    if kinds == {SystemExit}:
+        code = next(leaf.code for leaf, _ in leaves(error) if isinstance(leaf, SystemExit))
+        if code is None or isinstance(code, int):
+            return code or ENDED
+        print(code, file=sys.stderr)
+        return FAILED
+    print_failure(error, whole=whole_traceback)
+    return FAILED
+
+
+async def run_loaded(runnable: Runnable, args: Sequence[str], quiet: bool) -> int:
+    """Run it: a pipeline as a task, a task under a runner, a function as it is."""
+    if isinstance(runnable, Pipeline):
+        runnable = PipelineTask(runnable)
+    if isinstance(runnable, PipelineTask):
+        runnable = PipelineRunner(runnable)
+    if isinstance(runnable, PipelineRunner):
+        return await run_runner(runnable, quiet)
+    return await run_function(runnable, args)
+
+
+class SignalWatch:
+    """An observer of a runner and its tasks that learns which signal ended them, if one did."""
+
+    def __init__(self) -> None:
+        self.seen: signal.Signals | None = None
+
+    def on_worker_started(self, _runner: PipelineRunner, worker: object) -> None:
+        """Watch the tasks that the runner starts."""
+        if isinstance(worker, PipelineTask):
+            worker.add_observer(_Ending(self))
+
+
+class _Ending:
+    """The part of `SignalWatch` that observes one task: a runner gives the signal's name as the reason to end."""
+
+    def __init__(self, watch: SignalWatch) -> None:
+        self._watch = watch
+
+    def on_finished(self, _task: PipelineTask, result: TaskResult) -> None:
+        if found := re.fullmatch("(?:second )?(SIGINT|SIGTERM)", result.reason or ""):
+            self._watch.seen = signal.Signals[found[1]]
+
+
+async def run_runner(runner: PipelineRunner, quiet: bool) -> int:
+    """Run a runner, with its tasks' status shown."""
+    watch = SignalWatch()
+    runner.add_observer(watch)
+    async with trio.open_nursery() as nursery:
+        if not quiet:
+            status = Status()
+            runner.add_observer(status)
+            nursery.start_soon(status.show)
+        await runner.run()
+        nursery.cancel_scope.cancel(reason="the run is over")
+    return ENDED if watch.seen is None else exit_code_of(watch.seen)
+
+
+async def run_function(function: Callable[..., Awaitable[object]], args: Sequence[str]) -> int:
+    """Call an async function. Trio turns Ctrl-C into an exception in it; SIGTERM cancels it, so that it cleans up."""
+    stopped = False
+
+    async def cancel_on_sigterm(scope: trio.CancelScope) -> None:
+        nonlocal stopped
+        async for _ in signals:
+            stopped = True
+            scope.cancel(reason="SIGTERM")
+
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cancel_on_sigterm, nursery.cancel_scope)
+            await function(*args)
+            nursery.cancel_scope.cancel(reason="the function has returned")
+    return exit_code_of(signal.SIGTERM) if stopped else ENDED

@@ -1,0 +1,75 @@
+"""Frames flow through processors; processors make a pipeline."""
+
+from ._block import Block, Frames, Out, processor
+from ._each import Each, each
+from ._engine import Engine, FrameObserver
+from ._ends import Output
+from ._frames import (
+    CancelFrame,
+    CancelTaskFrame,
+    ControlFrame,
+    DataFrame,
+    Direction,
+    EndFrame,
+    EndTaskFrame,
+    ErrorFrame,
+    FlushMarker,
+    Frame,
+    HeartbeatFrame,
+    InterruptionFrame,
+    InterruptionTaskFrame,
+    LifecycleFrame,
+    MetricsFrame,
+    StartFrame,
+    StopFrame,
+    StopTaskFrame,
+    SystemFrame,
+    TextFrame,
+)
+from ._graph import Graph
+from ._node import LaneStatistics, NodeStatistics, check_frame
+from ._params import ErrorPolicy, PipelineParams
+from ._pipeline import ParallelPipeline, Pipeline, made
+from ._processor import FrameProcessor
+
+__all__ = [
+    "Block",
+    "CancelFrame",
+    "CancelTaskFrame",
+    "ControlFrame",
+    "DataFrame",
+    "Direction",
+    "Each",
+    "EndFrame",
+    "EndTaskFrame",
+    "Engine",
+    "ErrorFrame",
+    "ErrorPolicy",
+    "FlushMarker",
+    "Frame",
+    "FrameObserver",
+    "FrameProcessor",
+    "Frames",
+    "Graph",
+    "HeartbeatFrame",
+    "InterruptionFrame",
+    "InterruptionTaskFrame",
+    "LaneStatistics",
+    "LifecycleFrame",
+    "MetricsFrame",
+    "NodeStatistics",
+    "Out",
+    "Output",
+    "ParallelPipeline",
+    "Pipeline",
+    "PipelineParams",
+    "StartFrame",
+    "StopFrame",
+    "StopTaskFrame",
+    "SystemFrame",
+    "TextFrame",
+    "check_frame",
+    "each",
+    "made",
+    "processor",
+]

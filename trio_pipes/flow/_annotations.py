@@ -1,0 +1,63 @@
+"""What an `@each` or `@processor` function says it takes, read from its first parameters' annotations."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from trio_pipes._base import ConfigurationError
+
+from ._frames import Frame
+
+__all__ = ["caller_names", "first_annotation", "frame_types"]
+
+
+def caller_names(depth: int) -> Mapping[str, Any]:
+    """The local names where a decorator is used: annotations as strings may mean classes defined there."""
+    return sys._getframe(depth + 1).f_locals
+
+
+def first_annotation(fn: Callable[..., Any], names: Mapping[str, Any], parameters: int, form: str) -> Any:
+    """The annotation of `fn`'s first parameter (None where it has none), after a look at the signature."""
+    try:
+        signature = inspect.signature(fn)
+        signature.bind(*[None] * parameters)
+    except (TypeError, ValueError):
+        raise ConfigurationError(f"{_name(fn)} does not have the form {form}") from None
+    annotation = next(iter(signature.parameters.values())).annotation
+    if annotation is inspect.Parameter.empty:
+        return None
+    if isinstance(annotation, str):
+        inner = inspect.unwrap(fn)
+        closure = inspect.getclosurevars(inner).nonlocals if inspect.isfunction(inner) else {}
+        try:
+            return eval(annotation, getattr(inner, "__globals__", {}), {**names, **closure})
+        except Exception as exc:
+            raise ConfigurationError(
+                f"the annotation {annotation!r} of {_name(fn)} cannot be resolved ({exc}); expected a frame class"
+            ) from exc
+    return annotation
+
+
+def frame_types(annotation: Any, fn: Callable[..., Any]) -> tuple[type[Frame], ...]:
+    """The frame classes of an annotation: a class, a union, or a type variable's bound."""
+    if isinstance(annotation, typing.TypeVar):
+        annotation = annotation.__bound__ or (typing.Union[annotation.__constraints__] or Frame)
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        members = [frame_types(member, fn) for member in typing.get_args(annotation)]
+        return tuple(dict.fromkeys(t for member in members for t in member))
+    if isinstance(annotation, type) and issubclass(annotation, Frame):
+        return (annotation,)
+    raise ConfigurationError(
+        f"{_name(fn)} is annotated to take {annotation!r}, expected a frame class or a union of frame classes"
+    )
+
+
+def _name(fn: object) -> str:
+    return getattr(fn, "__qualname__", None) or repr(fn)

@@ -1,0 +1,202 @@
+"""Branches side by side: a fork that hands every frame to each, and a join that lets each out once.
+
+A frame object that passes through several branches unchanged comes to the join once from each. The join lets
+the first through. What it remembers for that lives as long as the frame itself, by a weak reference, so a
+long session remembers nothing but the frames that are still somewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import ref
+
+from ._frames import Direction, Frame, StartFrame
+from ._node import Node
+
+if TYPE_CHECKING:
+    from ._engine import Engine
+    from ._node import Receiver
+    from ._pipeline import ParallelPipeline
+
+__all__ = ["ForkNode", "Join"]
+
+DOWN = Direction.DOWNSTREAM
+
+
+class _Once:
+    """Tells whether a frame is the first of its passage through the branches to come out.
+
+    A frame's nth time out of any branch is its nth passage; the first branch to get that far lets it through.
+    """
+
+    __slots__ = ("_seen",)
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[ref[Frame], dict[int, int]]] = {}
+
+    def lets_through(self, frame: Frame, branch: int) -> bool:
+        key = id(frame)
+        entry = self._seen.get(key)
+        if entry is None:
+            entry = self._seen[key] = (ref(frame, lambda _: self._seen.pop(key, None)), {})
+        counts = entry[1]
+        passage = counts.get(branch, 0) + 1
+        first = passage > max(counts.values(), default=0)
+        counts[branch] = passage
+        return first
+
+
+class ForkNode(Node):
+    """Hands what comes down to every branch, and lets out once what comes up from them."""
+
+    __slots__ = ("sides", "up_once")
+
+    def __init__(self, processor: ParallelPipeline) -> None:
+        super().__init__(processor)
+        self.sides = [_ForkSide(self, i) for i in range(len(processor.branches))]
+        self.below = _Fan(self)
+
+    def attach(self, engine: Engine) -> None:
+        super().attach(engine)
+        self.up_once = _Once()
+
+    def takes_up(self, frame: Frame) -> bool:  # noqa: ARG002
+        return False
+
+    def takes_urgent(self, frame: Frame, direction: Direction) -> bool:  # noqa: ARG002
+        return False
+
+    def takes_lifecycle(self, frame: Frame) -> bool:  # noqa: ARG002
+        return False
+
+
+class _Fan:
+    """What a fork has below it: all its branches."""
+
+    def __init__(self, fork: ForkNode) -> None:
+        self.fork = fork
+
+    async def accept(self, frame: Frame, pusher: Node, nowait: bool) -> None:
+        for side in self.fork.sides:
+            await side.below.accept(frame, pusher, nowait)
+
+    async def accept_lifecycle(self, frame: Frame, pusher: Node) -> None:
+        for side in self.fork.sides:
+            await side.below.accept_lifecycle(frame, pusher)
+
+    def accept_urgent(self, frame: Frame, direction: Direction, pusher: Node | None) -> None:
+        for side in self.fork.sides:
+            side.below.accept_urgent(frame, direction, pusher)
+
+    def accept_up(self, frame: Frame, pusher: Node | None) -> None:
+        raise AssertionError("the sides of the fork get what comes up")
+
+
+class _ForkSide:
+    """What the first processor of a branch has above it."""
+
+    below: Receiver
+
+    def __init__(self, fork: ForkNode, index: int) -> None:
+        self.fork = fork
+        self.index = index
+
+    async def accept(self, frame: Frame, pusher: Node, nowait: bool) -> None:
+        raise AssertionError("the fan hands frames down")
+
+    async def accept_lifecycle(self, frame: Frame, pusher: Node) -> None:
+        raise AssertionError("the fan hands frames down")
+
+    def accept_up(self, frame: Frame, pusher: Node | None) -> None:
+        if self.fork.up_once.lets_through(frame, self.index):
+            self.fork.above.accept_up(frame, pusher)
+
+    def accept_urgent(self, frame: Frame, direction: Direction, pusher: Node | None) -> None:
+        if self.fork.up_once.lets_through(frame, self.index):
+            self.fork.above.accept_urgent(frame, direction, pusher)
+
+
+class Join:
+    """Where branches come together. Upwards it hands every frame to each of them."""
+
+    above: Receiver  # nothing uses it: the sides know their branches
+    below: Receiver
+
+    def __init__(self, branches: int) -> None:
+        self.sides = [_JoinSide(self, i) for i in range(branches)]
+
+    def attach(self) -> None:
+        """Begin a run."""
+        self._down_once = _Once()
+        self._arrived: dict[Frame, int] = {}  # lifecycle frames, and how many branches have handed them on
+        self._passed_start = False
+        self._early: list[tuple[Frame, Node]] = []  # from branches that have started before the others
+
+    async def out(self, frame: Frame, branch: int, pusher: Node, nowait: bool) -> None:
+        if not self._down_once.lets_through(frame, branch):
+            return
+        if self._passed_start:
+            await self.below.accept(frame, pusher, nowait)
+        else:
+            self._early.append((frame, pusher))
+
+    async def lifecycle_out(self, frame: Frame, pusher: Node) -> None:
+        count = self._arrived.get(frame, 0) + 1
+        self._arrived[frame] = count
+        if count < len(self.sides):
+            return
+        del self._arrived[frame]
+        await self.below.accept_lifecycle(frame, pusher)
+        if isinstance(frame, StartFrame):
+            while self._early:
+                early, early_pusher = self._early.pop(0)
+                await self.below.accept(early, early_pusher, nowait=True)
+            self._passed_start = True
+
+    def urgent_out(self, frame: Frame, branch: int, pusher: Node | None) -> None:
+        if self._down_once.lets_through(frame, branch):
+            self.below.accept_urgent(frame, DOWN, pusher)
+
+    def drop_stale(self) -> int:
+        kept = [entry for entry in self._early if not entry[0].interruptible]
+        dropped = len(self._early) - len(kept)
+        self._early = kept
+        return dropped
+
+    # -- from below
+
+    def accept_up(self, frame: Frame, pusher: Node | None) -> None:
+        for side in self.sides:
+            side.above.accept_up(frame, pusher)
+
+    def accept_urgent(self, frame: Frame, direction: Direction, pusher: Node | None) -> None:
+        for side in self.sides:
+            side.above.accept_urgent(frame, direction, pusher)
+
+    async def accept(self, frame: Frame, pusher: Node, nowait: bool) -> None:
+        raise AssertionError("the sides of the join get what comes down")
+
+    async def accept_lifecycle(self, frame: Frame, pusher: Node) -> None:
+        raise AssertionError("the sides of the join get what comes down")
+
+
+class _JoinSide:
+    """What the last processor of a branch has below it."""
+
+    above: Receiver
+
+    def __init__(self, join: Join, index: int) -> None:
+        self.join = join
+        self.index = index
+
+    async def accept(self, frame: Frame, pusher: Node, nowait: bool) -> None:
+        await self.join.out(frame, self.index, pusher, nowait)
+
+    async def accept_lifecycle(self, frame: Frame, pusher: Node) -> None:
+        await self.join.lifecycle_out(frame, pusher)
+
+    def accept_urgent(self, frame: Frame, direction: Direction, pusher: Node | None) -> None:  # noqa: ARG002
+        self.join.urgent_out(frame, self.index, pusher)
+
+    def accept_up(self, frame: Frame, pusher: Node | None) -> None:
+        raise AssertionError("the join hands frames up")

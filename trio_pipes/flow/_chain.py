@@ -1,0 +1,102 @@
+"""Synchronous functions in a row, compiled into one.
+
+A row of plain functions needs no coroutine, no queue and no task: a frame is handed from one to the next.
+An interpreted loop over them pays for the loop and a type check at each; so, as attrs does for `__init__`,
+the row is written out as source once for each length, and bound for each class of frame that comes: the
+functions that take such a frame, called one after the other. That holds as long as each returns a frame of
+the class it got; anything else (nothing, several frames, another class) leaves the fast path at that place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any
+
+from ._frames import ORDERED, Frame
+
+if TYPE_CHECKING:
+    from ._each import FunctionNode
+
+__all__ = ["Chain"]
+
+Result = Frame | Iterator[Frame] | None
+
+
+@lru_cache(maxsize=None)
+def _template(length: int) -> Callable[..., Callable[[Frame], Result]]:
+    """`bind(C, odd, fail, f0, f1, ...)`, which gives the function for frames of class `C`."""
+    functions = [f"f{i}" for i in range(length)]
+    lines = [f"def bind({', '.join(['C', 'odd', 'fail', *functions])}):", "    def run(x):"]
+    for i in range(length):
+        lines += [
+            "        try:",
+            f"            x = f{i}(x)",
+            "        except Exception as exc:",
+            f"            return fail({i}, x, exc)",
+            "        if x.__class__ is not C:",
+            f"            return odd({i}, x)",
+        ]
+    lines += ["        return x", "    return run"]
+    namespace: dict[str, Any] = {}
+    exec("\n".join(lines), namespace)
+    bind: Callable[..., Callable[[Frame], Result]] = namespace["bind"]
+    return bind
+
+
+class Chain:
+    """A row of function nodes; `run_for[type(frame)]` runs a frame through it.
+
+    The result is a frame, None, or an iterator of frames that has not run yet.
+    """
+
+    __slots__ = ("nodes", "run_for")
+
+    def __init__(self, nodes: list[FunctionNode]) -> None:
+        self.nodes = nodes
+        self.run_for: dict[type, Callable[[Frame], Result]] = _Learning(self.learn)
+
+    def learn(self, frame_class: type) -> Callable[[Frame], Result]:
+        """Compile the row for a class of frame."""
+        taking = [i for i, node in enumerate(self.nodes) if issubclass(frame_class, node.types)]
+
+        def odd(i: int, result: object) -> Result:
+            return self._after(taking[i], result)
+
+        def fail(i: int, frame: Frame, exc: Exception) -> None:
+            self.nodes[taking[i]].failed(exc, frame)
+
+        return _template(len(taking))(frame_class, odd, fail, *(self.nodes[i].function for i in taking))
+
+    def _after(self, i: int, result: object) -> Result:
+        """What comes out of the row when the function at `i` returned something out of the ordinary."""
+        if result is None:
+            return None
+        if not isinstance(result, Frame):
+            return self._each_of(i, result)
+        if result._lane != ORDERED:
+            self.nodes[i].emit_special(result)
+            return None
+        if i + 1 == len(self.nodes):
+            return result
+        return self.nodes[i + 1].chain.run_for[result.__class__](result)
+
+    def _each_of(self, i: int, results: object) -> Iterator[Frame]:
+        for frame in self.nodes[i].frames_of(results):
+            result = self._after(i, frame)
+            if isinstance(result, GeneratorType):
+                yield from result
+            elif result is not None:
+                yield result  # type: ignore[misc]  # a frame: iterators are generators here
+
+
+class _Learning(dict[type, Callable[[Frame], Result]]):
+    def __init__(self, learn: Callable[[type], Callable[[Frame], Result]]) -> None:
+        self._learn = learn
+
+    def __missing__(self, frame_class: type) -> Callable[[Frame], Result]:
+        run = self[frame_class] = self._learn(frame_class)
+        return run
+
+

@@ -1,0 +1,228 @@
+"""`@each`: a processor as a function that is called for each frame."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, final, overload
+
+from trio_pipes._base import default_name
+
+from ._annotations import caller_names, first_annotation, frame_types
+from ._chain import Chain
+from ._frames import DataFrame, Direction, Frame, LifecycleFrame
+from ._node import Node
+from ._params import ErrorPolicy
+from ._processor import FrameProcessor
+from ._recipe import Recipe
+
+if TYPE_CHECKING:
+    from ._engine import Engine
+
+__all__ = ["Each", "each"]
+
+F = TypeVar("F", bound=Frame)
+Emitted = Frame | Iterable[Frame] | None
+FrameFunction = Callable[[F], Emitted] | Callable[[F], Awaitable[Emitted]] | Callable[[F], AsyncIterable[Frame]]
+
+DOWN = Direction.DOWNSTREAM
+
+
+@final
+class Each(Recipe):
+    """What `@each` makes of a function. Each pipeline makes a processor of its own from it."""
+
+    def __init__(
+        self, fn: FrameFunction[Any], types: tuple[type[Frame], ...], name: str | None, on_error: ErrorPolicy | None
+    ) -> None:
+        self._fn = fn
+        self._types = types
+        self._name = name
+        self._on_error = on_error
+        self.__wrapped__ = fn
+        self.__doc__ = fn.__doc__
+
+    def __call__(self, frame: Any) -> Any:
+        """Call the function itself."""
+        return self._fn(frame)
+
+    def __repr__(self) -> str:
+        return f"<each {getattr(self._fn, '__name__', self._fn)!s}>"
+
+    def _make(self) -> FrameProcessor:
+        name = self._name or default_name(self, getattr(self._fn, "__name__", "each"))
+        processor = EachProcessor(self._fn, self._types, name)
+        processor.on_error = self._on_error
+        return processor
+
+
+@overload
+def each(fn: FrameFunction[Any], /) -> Each: ...
+@overload
+def each(
+    *, name: str | None = None, on_error: ErrorPolicy | None = None
+) -> Callable[[FrameFunction[Any]], Each]: ...
+def each(
+    fn: FrameFunction[Any] | None = None, /, *, name: str | None = None, on_error: ErrorPolicy | None = None
+) -> Each | Callable[[FrameFunction[Any]], Each]:
+    """Make a processor of a function of one frame.
+
+    It is called for downstream frames of the type its parameter is annotated with (none: any data frame); the
+    others pass by. It may be sync or async, and returns a frame, None to drop, or an iterable of frames (an
+    async one may also be an async generator). A sync function costs no task.
+
+    Raises `ConfigurationError` when the function or its annotation has another form.
+    """
+    names = caller_names(1)
+
+    def decorate(fn: FrameFunction[Any]) -> Each:
+        annotation = first_annotation(fn, names, 1, "def f(frame: SomeFrame) -> Frame | None | Iterable[Frame]")
+        types = (DataFrame,) if annotation is None else frame_types(annotation, fn)
+        return Each(fn, types, name, on_error)
+
+    return decorate if fn is None else decorate(fn)
+
+
+def _is_async(fn: object) -> bool:
+    called = getattr(fn, "__call__", None)  # noqa: B004  (not a test for being callable: its kind)
+    return any(inspect.iscoroutinefunction(f) or inspect.isasyncgenfunction(f) for f in (fn, called))
+
+
+class FunctionNode(Node):
+    """The node of a function; synchronous ones in a row are compiled into a chain."""
+
+    __slots__ = ("fused", "lifecycle_types", "put", "tail", "types")
+
+    def __init__(self, processor: EachProcessor) -> None:
+        super().__init__(processor)
+        self.types = processor.types
+        self.lifecycle_types = tuple(t for t in processor.types if issubclass(t, LifecycleFrame))
+        self.fused = False  # runs within the task of whoever pushes
+        self.tail: FunctionNode = self  # the last of the chain that begins here
+        self.put: Callable[[Frame], bool]
+
+    @property
+    def function(self) -> Callable[[Frame], Any]:
+        return cast("EachProcessor", self.processor).fn
+
+    @property
+    def chainable(self) -> bool:
+        """Synchronous, and only for ordinary frames."""
+        processor = cast("EachProcessor", self.processor)
+        return not processor.is_async and not any(_may_be_special(t) for t in self.types)
+
+    def attach(self, engine: Engine) -> None:
+        super().attach(engine)
+        if self.chainable:
+            self.process = self._process_by_chain
+
+    def takes_up(self, frame: Frame) -> bool:  # noqa: ARG002
+        return False
+
+    def takes_urgent(self, frame: Frame, direction: Direction) -> bool:
+        return direction is DOWN and isinstance(frame, self.types)
+
+    def takes_lifecycle(self, frame: Frame) -> bool:
+        return isinstance(frame, self.lifecycle_types)
+
+    async def accept(self, frame: Frame, pusher: Node, nowait: bool) -> None:
+        if not self.fused:
+            await super().accept(frame, pusher, nowait)
+        elif self.engine.observed:
+            await self.handle(frame, DOWN)
+        else:
+            result = self.chain.run_for[frame.__class__](frame)
+            if isinstance(result, Frame):
+                await self.tail.below.accept(result, self.tail, nowait)
+            elif result is not None:
+                for item in result:
+                    await self.tail.below.accept(item, self.tail, nowait)
+
+    async def accept_lifecycle(self, frame: Frame, pusher: Node) -> None:
+        if self.fused:
+            await self.lifecycle(frame)
+        else:
+            await super().accept_lifecycle(frame, pusher)
+
+    async def _process_by_chain(self, frame: Frame, direction: Direction) -> None:
+        if self.engine.observed:
+            await self.processor.process_frame(frame, direction)
+        else:
+            await self.push_result(self.chain.run_for[frame.__class__](frame))
+
+    @property
+    def put_below(self) -> Callable[[Frame], bool]:
+        """Puts what came out of the chain below it, or gives False where that has to wait."""
+        return self.tail.put
+
+    async def push_result(self, result: Frame | Iterator[Frame] | None) -> None:
+        """Push what came out of the chain."""
+        push = self.tail.push
+        self.exit.quick = self.exit.open
+        if isinstance(result, Frame):
+            await push(result)
+        elif result is not None:
+            for frame in result:
+                await push(frame)
+
+    def emit_special(self, frame: Frame) -> None:
+        """A system or lifecycle frame that the function returned."""
+        if isinstance(frame, LifecycleFrame):
+            if not self.engine.is_own(frame):
+                self.engine.request(frame)
+        else:
+            self._push_urgent(frame, DOWN)
+
+    def frames_of(self, results: object) -> Iterator[Frame]:
+        """The frames of an iterable that the function returned; its errors are this node's."""
+        try:
+            yield from frames_in(results, self.name)
+        except Exception as exc:  # noqa: BLE001  (handed on)
+            self.failed(exc, None)
+
+
+def _may_be_special(frame_type: type[Frame]) -> bool:
+    """Whether a frame of this type can be a system or lifecycle frame."""
+    return frame_type is Frame or frame_type._lane != 0
+
+
+def frames_in(results: object, who: str) -> Iterator[Frame]:
+    """The frames of what a function returned, or `TypeError`."""
+    if isinstance(results, str | bytes) or not isinstance(results, Iterable):
+        raise TypeError(f"{who!r} returned {results!r}, expected a Frame, None or an iterable of frames")
+    for item in results:
+        if not isinstance(item, Frame):
+            raise TypeError(f"{who!r} returned an iterable with {item!r} in it, expected frames only")
+        yield item
+
+
+class EachProcessor(FrameProcessor):
+    """A function as a processor."""
+
+    _node_class: ClassVar[type[Node]] = FunctionNode
+
+    def __init__(self, fn: FrameFunction[Any], types: tuple[type[Frame], ...], name: str) -> None:
+        self.fn = fn
+        self.types = types
+        self.name = name
+        self.is_async = _is_async(fn)
+        self.inline = not self.is_async  # a sync function adds no task
+
+    async def process_frame(self, frame: Frame, direction: Direction) -> None:
+        if direction is not DOWN or not isinstance(frame, self.types):
+            await self.push_frame(frame, direction)
+            return
+        result = self.fn(frame)
+        if isinstance(result, Awaitable):
+            result = await result
+        if isinstance(result, Frame):
+            await self.push_frame(result)
+        elif isinstance(result, AsyncIterable):
+            async with aclosing(aiter(result)) as items:  # type: ignore[type-var]  # a generator, see FrameFunction
+                async for item in items:
+                    await self.push_frame(item)
+        elif result is not None:
+            for item in frames_in(result, self.name):
+                await self.push_frame(item)
+

@@ -1,0 +1,388 @@
+"""The engine: one run of one pipeline, from set-up to cleanup.
+
+# The life of a run.
+#
+#   set up       every lifespan is entered, every block runs to its loop; all at once, within setup_timeout
+#   start        StartFrame goes down; each node handles nothing before it; within start_timeout
+#   run          nodes serve; frames are fed in at the top
+#   end          the last frame goes down behind everything accepted; when it has reached the sink, no lane
+#                holds a frame and no handler runs, the nursery is closed
+#   clean up     lifespans are left, shielded, within cleanup_timeout
+#
+# A cancel or an error leaves from wherever it is to "clean up". There are two nurseries, one in the other: the
+# inner has the handlers, so that they have ended when the outer's lifespans are left.
+#
+# Handlers never raise into each other. An error is kept here with its note, the scope is cancelled, and what
+# was kept leaves `run()` as one group: flat, whether it came from a processor, its background work or cleanup.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import trio
+from trio.lowlevel import Task, current_task
+
+from trio_pipes._base import EndTimeout, FloodError, PipesError, SetupTimeout, StartTimeout
+
+from ._block import BlockNode
+from ._each import FunctionNode
+from ._frames import Direction, EndFrame, ErrorFrame, Frame, StartFrame, StopFrame
+from ._graph import Graph
+from ._interrupt import interrupt_all
+from ._setup import Lifespan
+from ._turn import turn_of_this_run
+
+if TYPE_CHECKING:
+    from ._lane import Lane
+    from ._node import Node
+    from ._params import PipelineParams
+    from ._processor import FrameProcessor
+    from ._turn import Turn
+
+__all__ = ["Engine", "FrameObserver", "Owner"]
+
+logger = logging.getLogger("trio_pipes")
+
+# A handler that keeps Trio's loop from turning for longer than this (seconds) is named in a warning. Half a
+# second is an audible gap in anybody's audio, and far above what a loaded machine adds.
+STALL: Final = 0.5
+
+
+class Owner(Protocol):
+    """Who runs an engine and answers what its processors ask for."""
+
+    name: str
+
+    def asked(self, frame: Frame) -> None:
+        """A processor pushed a lifecycle frame of its own, or a request such as `EndTaskFrame`."""
+
+    def interrupted(self) -> None: ...
+
+    def interrupt_refused(self) -> None: ...
+
+    def error_reported(self, frame: ErrorFrame) -> None: ...
+
+
+class FrameObserver(Protocol):
+    """Who watches each frame."""
+
+    def on_frame_pushed(self, processor: FrameProcessor, frame: Frame, direction: Direction) -> None: ...
+
+    def on_frame_handled(self, processor: FrameProcessor, frame: Frame, direction: Direction) -> None: ...
+
+    def on_reached(self, frame: Frame, direction: Direction) -> None: ...
+
+
+class Engine:
+    """One run of one pipeline."""
+
+    turn: Turn
+    nursery: trio.Nursery
+    setup_nursery: trio.Nursery
+
+    def __init__(self, graph: Graph, params: PipelineParams, owner: Owner) -> None:
+        self.graph = graph
+        self.params = params
+        self.owner = owner
+        self.name = owner.name
+        self.nodes = graph.nodes
+        self.start = StartFrame()
+        self.last: EndFrame | StopFrame | None = None
+        self.observed: FrameObserver | None = None
+        self.over = False  # cancelled, failed or torn down: pushes do nothing any more
+        self.running = False  # handlers may run
+        self.lanes: dict[Task, Lane] = {}  # the lanes that have a task, by that task
+        self.scope = trio.CancelScope()
+        self._errors: list[Exception] = []
+        self._verdict: PipesError | None = None  # what the engine itself has against this run
+        self._started = trio.Event()
+        self._ending = trio.Event()
+        self._last_at_sink = False
+        self._quiet = trio.Event()
+
+    # -- the run
+
+    async def run(self, feed: Callable[[], Awaitable[None]], on_started: Callable[[], None]) -> None:
+        """Run to the end. Raises what went wrong: the engine's own verdict alone, or a group of all errors."""
+        with turn_of_this_run() as self.turn:
+            self.graph.attach(self)
+            try:
+                with self.scope:
+                    await self._run(feed, on_started)
+            except Exception as exc:  # noqa: BLE001  (kept, and raised below)
+                self._errors.extend(_flat(exc))
+            finally:
+                self.over = True
+                self.running = False
+                self.graph.detach()
+        if self._errors:
+            errors = [self._verdict, *self._errors] if self._verdict else self._errors
+            raise ExceptionGroup(f"{self.name} failed", errors)
+        if self._verdict:
+            raise self._verdict
+
+    async def _run(self, feed: Callable[[], Awaitable[None]], on_started: Callable[[], None]) -> None:
+        ended = False
+        lifespans: list[Lifespan] = []
+        async with trio.open_nursery() as self.setup_nursery:
+            try:
+                async with trio.open_nursery() as self.nursery:
+                    await self._set_up(lifespans)
+                    await self._start(feed)
+                    on_started()
+                    await self._end()
+                    ended = True
+                    self.nursery.cancel_scope.cancel(reason=f"{self.name} has ended")
+            finally:
+                self.stop_pushes()
+                if lifespans:
+                    for lifespan in lifespans:
+                        lifespan.close(cancelled=not ended)
+                    self.setup_nursery.start_soon(self._watch_cleanup, lifespans)
+
+    async def _set_up(self, lifespans: list[Lifespan]) -> None:
+        began = trio.current_time()
+        waiting: dict[Node, trio.Event] = {}
+        for node in self.nodes:
+            if isinstance(node, BlockNode):
+                waiting[node] = node.ready
+                node.inbox.active = True
+                self.spawn(node.run_body)
+            manager = node.processor._lifespan_or_none()
+            if manager is not None:
+                lifespan = Lifespan(node, manager, self)
+                lifespans.append(lifespan)
+                waiting[node] = lifespan.ready
+                self.setup_nursery.start_soon(lifespan.run)
+        with trio.move_on_after(self.params.setup_timeout) as scope:
+            for ready in waiting.values():
+                await ready.wait()
+        if scope.cancelled_caught:
+            stuck = ", ".join(repr(node.name) for node, ready in waiting.items() if not ready.is_set())
+            await self._give_up(
+                SetupTimeout(
+                    f"{self.name}: set-up of {stuck} has not finished within setup_timeout "
+                    f"({self.params.setup_timeout:g} s, since {began:.3f} s on Trio's clock)"
+                )
+            )
+
+    async def _start(self, feed: Callable[[], Awaitable[None]]) -> None:
+        self.running = True
+        for node in self.nodes:
+            if not (node.shares_task or isinstance(node, BlockNode) or (isinstance(node, FunctionNode) and node.fused)):
+                node.inbox.active = True  # so that no second task is asked for
+                self.spawn(node.inbox.serve)
+        self.graph.first.inbox.put(self.start)
+        self.spawn(feed)
+        with trio.move_on_after(self.params.start_timeout) as scope:
+            await self._started.wait()
+        if scope.cancelled_caught:
+            await self._give_up(
+                StartTimeout(
+                    f"{self.name}: StartFrame has not reached the sink within start_timeout "
+                    f"({self.params.start_timeout:g} s): {self._who_is_stuck()}"
+                )
+            )
+
+    async def _end(self) -> None:
+        await self._ending.wait()
+        timeout = self.params.end_timeout
+        with trio.move_on_after(math.inf if timeout is None else timeout) as scope:
+            await self._quiet.wait()
+        if scope.cancelled_caught:
+            await self._give_up(
+                EndTimeout(f"{self.name} has not ended within end_timeout ({timeout:g} s): {self._who_is_stuck()}")
+            )
+
+    async def _give_up(self, verdict: PipesError) -> None:
+        self._verdict = self._verdict or verdict
+        self.cancel(str(verdict))
+        await trio.sleep_forever()
+
+    async def _watch_cleanup(self, lifespans: list[Lifespan]) -> None:
+        """Say who is still cleaning up after the deadline: a shield of its own cannot be cut."""
+        with trio.CancelScope(shield=True):
+            since = trio.current_time()
+            late = 0.0
+            while True:
+                with trio.move_on_after(self.params.cleanup_timeout + 1):
+                    for lifespan in lifespans:
+                        await lifespan.done.wait()
+                    return
+                late = trio.current_time() - since
+                names = ", ".join(repr(lifespan.node.name) for lifespan in lifespans if not lifespan.done.is_set())
+                logger.warning("%s: cleanup of %s has lasted %.1f s and shields itself", self.name, names, late)
+
+    # -- what the owner asks
+
+    def end_behind(self, last: EndFrame | StopFrame) -> None:
+        """Send the last frame down, behind everything that was fed in."""
+        self.last = last
+        self.graph.first.inbox.put(last)
+
+    def ending(self) -> None:
+        """The end was asked for: its time runs."""
+        self._ending.set()
+
+    def cancel(self, reason: str | None) -> None:
+        """Cancel the run now."""
+        self.stop_pushes()
+        self.scope.cancel(reason=reason)
+
+    def interrupt(self) -> None:
+        """Make everything stale; see `_interrupt`."""
+        if self.running and not self.over:
+            interrupt_all(self)
+            self.owner.interrupted()
+
+    def ask_interrupt(self) -> None:
+        """An interrupt that a processor asks for."""
+        if self.params.allow_interruptions:
+            self.interrupt()
+        else:
+            self.owner.interrupt_refused()
+
+    def observe(self, observer: FrameObserver | None) -> None:
+        """Begin or stop to tell of each frame."""
+        self.observed = observer
+        if self.running:
+            for node in self.nodes:
+                node.refresh()
+
+    # -- what nodes and lanes tell
+
+    def spawn(self, fn: Callable[..., Awaitable[object]], *args: Any) -> None:
+        self.nursery.start_soon(fn, *args)
+
+    def is_own(self, frame: Frame) -> bool:
+        """Whether this lifecycle frame is the engine's, and not one that a processor made."""
+        return frame is self.start or frame is self.last
+
+    def request(self, frame: Frame) -> None:
+        self.owner.asked(frame)
+
+    def error_reported(self, frame: ErrorFrame) -> None:
+        self.owner.error_reported(frame)
+
+    def fail(self, exc: Exception) -> None:
+        """An error that ends the run."""
+        self._errors.extend(_flat(exc))
+        self.cancel(f"{self.name} failed: {exc!r}")
+
+    def fail_with(self, frame: ErrorFrame) -> None:
+        """A fatal `ErrorFrame` ends the run with its exception, or with its text."""
+        self.owner.error_reported(frame)
+        exc = frame.exception or PipesError(frame.error)
+        exc.add_note(f"fatal error of {getattr(frame.processor, 'name', None)!r}: {frame.error}")
+        self.fail(exc)
+
+    def check_flood(self, lane: Lane) -> None:
+        if len(lane.q) > self.params.lane_limit:
+            kind = "urgent" if lane.urgent else "ordered"
+            self.flood(lane.node.name, f"in the {kind} {lane.direction.value} lane", len(lane.q))
+
+    def flood(self, name: str, where: str, depth: int) -> None:
+        error = FloodError(
+            f"{self.name}: {depth} frames wait {where} of {name!r}, more than lane_limit={self.params.lane_limit}. "
+            "It is sent frames faster than it handles them, by somebody who is never made to wait."
+        )
+        self._verdict = self._verdict or error
+        self.cancel(str(error))
+
+    def start_reached_sink(self) -> None:
+        self._started.set()
+
+    def last_reached_sink(self) -> None:
+        self._last_at_sink = True
+        self.check_quiet()
+
+    def check_quiet(self) -> None:
+        """Whether the run is over: the last frame is out, and nothing is left to do."""
+        if self._last_at_sink and not self._quiet.is_set():
+            ends = (self.graph.sink, self.graph.source)
+            if not any(node.busy() for node in self.nodes) and not any(end.busy() for end in ends):
+                self._quiet.set()
+
+    def check_stall(self, lane: Lane, began: float) -> None:
+        """Name the handler that has kept the loop from turning; `began` as `time.perf_counter` gives it."""
+        took = perf_counter() - max(began, self.turn.began)
+        if took > STALL:
+            names = ", ".join(repr(name) for name in _fused_with(lane.node))
+            logger.warning(
+                "%s: %s kept Trio's loop from turning for %.2f s. Move blocking work to trio.to_thread.run_sync, "
+                "or a process%s.",
+                self.name,
+                names,
+                took,
+                "" if self.params.debug else " (PipelineParams(debug=True) names the very processor)",
+            )
+
+    def stop_pushes(self) -> None:
+        """From now on pushes notice that the run is over."""
+        self.over = True
+        if self.running:
+            for node in self.nodes:
+                node.refresh()
+
+    # -- who is asking
+
+    def lane_here(self) -> Lane | None:
+        """The lane whose handler is running now, in its task or in one that it started."""
+        task: Task | None = current_task()
+        while task is not None:
+            lane = self.lanes.get(task)
+            if lane is not None:
+                return lane
+            task = task.parent_nursery.parent_task if task.parent_nursery else None
+        return None
+
+    def is_inside(self) -> bool:
+        """Whether the caller is a processor of this run: a handler, a lifespan, or what one of them started."""
+        try:
+            task: Task | None = current_task()
+        except RuntimeError:
+            return False
+        mine = (getattr(self, "nursery", None), getattr(self, "setup_nursery", None))
+        while task is not None and (nursery := task.parent_nursery) is not None:
+            if nursery in mine:
+                return True
+            task = nursery.parent_task
+        return False
+
+    def _who_is_stuck(self) -> str:
+        now = trio.current_time()
+        held = [(node.name, in_hand) for node in self.nodes if (in_hand := node.in_hand()) is not None]
+        if held:
+            return "; ".join(
+                f"{name!r} has {frame.name} in hand since {since:.3f} s on Trio's clock (for {now - since:.3f} s)"
+                for name, (frame, since) in held
+            )
+        queued = [node.name for node in self.nodes if node.busy()]
+        return f"frames wait at {', '.join(map(repr, queued))}" if queued else "no processor has a frame in hand"
+
+
+def _flat(exc: Exception) -> Iterator[Exception]:
+    """The errors in a group of groups, with the notes of the groups."""
+    if isinstance(exc, ExceptionGroup):
+        for inner in exc.exceptions:
+            for note in getattr(exc, "__notes__", ()):
+                inner.add_note(note)
+            yield from _flat(inner)
+    else:
+        yield exc
+
+
+def _fused_with(node: Any) -> Iterator[str]:
+    """The processors that work in this node's task."""
+    yield node.name
+    below = getattr(node, "below", None)
+    while getattr(below, "shares_task", False) or getattr(below, "fused", False):
+        yield below.name
+        below = below.below
+
+

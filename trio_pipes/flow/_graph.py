@@ -1,0 +1,124 @@
+"""From a pipeline to the nodes of a run: who is above and below whom, and who shares whose task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._block import BlockNode
+from ._branches import ForkNode, Join
+from ._chain import Chain
+from ._each import FunctionNode
+from ._ends import Sink, Source
+from ._hop import make_push, make_put
+from ._node import Node
+from ._pipeline import ParallelPipeline, Pipeline
+from ._processor import FrameProcessor
+
+if TYPE_CHECKING:
+    from ._engine import Engine
+
+__all__ = ["Graph"]
+
+
+class Graph:
+    """The nodes of one pipeline, linked."""
+
+    def __init__(self, pipeline: FrameProcessor, *, fuse: bool) -> None:
+        self.nodes: list[Node] = []
+        self.joins: list[Join] = []
+        self.source = Source()
+        self.sink = Sink()
+        self._fuse = fuse
+        last, _ = self._place(pipeline, self.source, None)
+        _link(last, self.sink)
+        self.first = self.nodes[0]
+        _compile_chains(self.nodes)
+
+    def attach(self, engine: Engine) -> None:
+        """Begin a run: fresh lanes, and each processor's push made for its place."""
+        self.source.attach(engine)
+        self.sink.attach(engine)
+        for join in self.joins:
+            join.attach()
+        for node in self.nodes:
+            node.attach(engine)
+        for node in reversed(self.nodes):
+            node.push = make_push(node)
+            node.exit = _exit_of(node)
+            if isinstance(node, FunctionNode):
+                node.put = make_put(node)
+            processor = node.processor
+            processor._node = node
+            if type(processor).push_frame is FrameProcessor.push_frame:
+                processor.push_frame = node.push  # type: ignore[method-assign]  # saves a call for each frame
+
+    def detach(self) -> None:
+        for node in self.nodes:
+            if "push_frame" in vars(node.processor):
+                del node.processor.push_frame
+
+    # -- building; `above` is what frames come from, `head` whose task may be shared
+
+    def _place(self, processor: FrameProcessor, above: Any, head: Node | None) -> tuple[Any, Node | None]:
+        if isinstance(processor, Pipeline):
+            for part in processor.processors:
+                above, head = self._place(part, above, head)
+            return above, head
+        if isinstance(processor, ParallelPipeline):
+            return self._place_branches(processor, above), None
+        node = processor._node_class(processor)
+        self.nodes.append(node)
+        head = self._share(node, above, head)
+        _link(above, node)
+        return node, head
+
+    def _place_branches(self, parallel: ParallelPipeline, above: Any) -> Join:
+        fork = ForkNode(parallel)
+        fork.head = fork
+        fork.above = above
+        above.below = fork
+        self.nodes.append(fork)
+        join = Join(len(parallel.branches))
+        self.joins.append(join)
+        for branch, fork_side, join_side in zip(parallel.branches, fork.sides, join.sides, strict=True):
+            last, _ = self._place(branch, fork_side, None)
+            _link(last, join_side)
+        return join
+
+    def _share(self, node: Node, above: Any, head: Node | None) -> Node | None:
+        """Decide whose task the node works in; gives the head for the nodes below it."""
+        node.head = node
+        if self._fuse and isinstance(node, FunctionNode) and node.chainable:
+            if isinstance(above, Node | Join):
+                node.fused = True
+                node.head = head or node
+                return head
+        elif self._fuse and node.processor.inline and head is not None:
+            node.shares_task = True
+            node.head = head
+            head.members.append(node)
+            return head
+        # A block's task is its body's: an interrupt must not stop it, so no handler may run inside it.
+        return None if isinstance(node, BlockNode) else node
+
+
+def _link(above: Any, below: Any) -> None:
+    above.below = below
+    below.above = above
+
+
+def _exit_of(node: Node) -> Node:
+    below = node.below
+    if isinstance(below, Node) and (below.shares_task or (isinstance(below, FunctionNode) and below.fused)):
+        return below.exit
+    return node
+
+
+def _compile_chains(nodes: list[Node]) -> None:
+    for node in nodes:
+        if isinstance(node, FunctionNode) and node.chainable:
+            row = [node]
+            while isinstance(row[-1].below, FunctionNode) and row[-1].below.fused:
+                row.append(row[-1].below)
+            node.chain = Chain(row)
+            node.tail = row[-1]

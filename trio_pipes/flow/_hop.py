@@ -1,0 +1,210 @@
+"""The short way of a push, made for what stands below the pusher.
+
+# The hot path.
+#
+# Most pushes are an ordinary frame going down, at a moment when nothing else is up. Three looks tell:
+#
+#   frame.interruptible   only ordinary frames are. `is True` also turns away a frame *class* pushed by mistake,
+#                         whose attribute is a descriptor.
+#   node.quick            set (to `node.open`) by the drain loop when it hands out a frame, taken away by the first
+#                         push, cleared by whatever must be noticed: an interrupt, a cancel, the end, an observer.
+#                         So a handler that pushes on and on comes by `push_slow`, where it gives way to others.
+#   below.frame is None   the neighbour that shares the task is idle and may be handed a frame. While it may
+#                         not, a placeholder stands there.
+#
+# Within a run of neighbours that share a task only the last hop looks at `quick`, since all that comes of a frame
+# leaves by it. The others count: a neighbour that drops everything must not let its pusher go on for ever.
+#
+# A frame may be handed over within the task only by the task that serves the head, because another task's
+# handler could not be stopped by the head's cancel scope. A processor that has a `lifespan` may have helper
+# tasks that push; there `cr_running` of the serving task's coroutine tells who it is, for a third of what asking
+# Trio for the current task costs. Lanes that have a task of their own close the short way while they do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._each import FunctionNode
+from ._ends import Sink
+from ._frames import Direction, Frame
+from ._node import Node
+from ._processor import FrameProcessor
+from ._turn import FRAMES_A_TURN
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["make_push", "make_put"]
+
+DOWN = Direction.DOWNSTREAM
+
+
+def make_push(node: Node) -> Callable[..., Awaitable[None]]:
+    """The push of a node whose neighbours are known; those below it must have theirs already."""
+    below = node.below
+    if isinstance(below, Sink):
+        return _to_sink(node, below)
+    if isinstance(below, FunctionNode) and below.fused:
+        return _to_chain(node, below)
+    if isinstance(below, Node):
+        if not below.shares_task:
+            return _to_inbox(node, below)
+        push = _to_neighbour(node, below)
+        return _guarded(node, push) if _may_have_helpers(node.processor) else push
+    return node.push_slow
+
+
+def make_put(node: Node) -> Callable[[Frame], bool]:
+    """For a loop over synchronous functions: put a frame below `node` at once, or give False."""
+    below = node.below
+    if isinstance(below, Sink):
+
+        def to_sink(frame: Frame) -> bool:  # noqa: ARG001
+            if node.open and not below.outputs:
+                below.count += 1
+                return True
+            return False
+
+        return to_sink
+    if isinstance(below, Node) and not below.shares_task:
+        inbox = below.inbox
+        q = inbox.q
+
+        def to_inbox(frame: Frame) -> bool:
+            depth = len(q)
+            if node.open and depth < inbox.limit:
+                q.append(frame)
+                if depth >= inbox.peak:
+                    inbox.peak = depth + 1
+                if inbox.parked:
+                    inbox.wake()
+                return True
+            return False
+
+        return to_inbox
+    return lambda frame: False  # noqa: ARG005
+
+
+def _may_have_helpers(processor: FrameProcessor) -> bool:
+    return type(processor).lifespan is not FrameProcessor.lifespan
+
+
+def _to_inbox(node: Node, below: Node) -> Callable[..., Awaitable[None]]:
+    inbox = below.inbox
+    q = inbox.q
+
+    async def push(frame: Frame, direction: Direction = DOWN) -> None:
+        try:
+            ordinary = node.quick and frame.interruptible is True and direction is DOWN
+        except AttributeError:
+            ordinary = False  # no frame: push_slow says so
+        if not ordinary:
+            await node.push_slow(frame, direction)
+            return
+        node.quick = False
+        depth = len(q)
+        if depth < inbox.limit:
+            q.append(frame)
+            if depth >= inbox.peak:
+                inbox.peak = depth + 1
+            if inbox.parked:
+                inbox.wake()
+        else:
+            await inbox.put_or_wait(frame)
+
+    return push
+
+
+def _to_neighbour(node: Node, below: Node) -> Callable[..., Awaitable[None]]:
+    process = below.process
+    left = FRAMES_A_TURN
+
+    async def push(frame: Frame, direction: Direction = DOWN) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            left = FRAMES_A_TURN
+            await node.give_way()
+        try:
+            ordinary = below.frame is None and frame.interruptible is True and direction is DOWN
+        except AttributeError:
+            ordinary = False  # no frame: push_slow says so
+        if not ordinary:
+            await node.push_slow(frame, direction)
+            return
+        below.frame = frame
+        try:
+            await process(frame, DOWN)
+        except Exception as exc:  # noqa: BLE001  (it is the neighbour's and is handed on there)
+            below.failed(exc, frame)
+        finally:
+            below.frame = None
+        if below.attention:
+            await below.look_up()
+
+    return push
+
+
+def _guarded(node: Node, push_on: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    lane: Any = node.head.inbox
+
+    async def push(frame: Frame, direction: Direction = DOWN) -> None:
+        try:
+            mine = lane.coro.cr_running
+        except AttributeError:
+            mine = False  # nobody serves
+        await (push_on if mine else node.push_slow)(frame, direction)
+
+    return push
+
+
+def _to_chain(node: Node, first: FunctionNode) -> Callable[..., Awaitable[None]]:
+    run_for = first.chain.run_for
+    push_on = first.tail.push
+    left = FRAMES_A_TURN
+
+    async def push(frame: Frame, direction: Direction = DOWN) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            left = FRAMES_A_TURN
+            await node.give_way()
+        try:
+            ordinary = node.open and frame.interruptible is True and direction is DOWN
+        except AttributeError:
+            ordinary = False
+        if not ordinary:
+            await node.push_slow(frame, direction)
+            return
+        node.chaining = True
+        try:
+            result = run_for[frame.__class__](frame)
+            if isinstance(result, Frame):
+                await push_on(result)
+            elif result is not None:
+                for item in result:
+                    await push_on(item)
+        finally:
+            node.chaining = False
+        if node.attention:
+            await node.look_up()
+
+    return push
+
+
+def _to_sink(node: Node, sink: Sink) -> Callable[..., Awaitable[None]]:
+    async def push(frame: Frame, direction: Direction = DOWN) -> None:
+        try:
+            ordinary = node.quick and frame.interruptible is True and direction is DOWN
+        except AttributeError:
+            ordinary = False
+        if not ordinary:
+            await node.push_slow(frame, direction)
+            return
+        node.quick = False
+        sink.count += 1
+        if sink.outputs:
+            await sink.deliver(frame)
+
+    return push

@@ -1,0 +1,127 @@
+"""An interrupt: everything interruptible that is now in the pipeline becomes stale, in one pass.
+
+# In which order, and why.
+#
+#   1. nobody may take the short way: the next push of everybody looks up
+#   2. handlers that work on a stale frame are stopped, all at once, so that their unwinding overlaps
+#   3. stale frames leave the lanes; pushers that wait for room with a new one are let in
+#   4. every processor that can take it gets an InterruptionFrame and holds newer frames until it has handled it
+#
+# The handler that asks is not stopped. Where handlers share a task, those above the asker wait for it to
+# return, and one cancel scope is round them all: they are stopped when it has returned.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._block import BlockNode
+from ._frames import Direction, Frame, InterruptionFrame
+from ._node import CLOSED
+
+if TYPE_CHECKING:
+    from trio.lowlevel import Task
+
+    from ._engine import Engine
+    from ._lane import Lane
+    from ._node import Node
+
+__all__ = ["interrupt_all"]
+
+
+def interrupt_all(engine: Engine) -> None:
+    """Interrupt a running pipeline; the caller may be one of its handlers."""
+    asker = engine.lane_here()
+    for node in engine.nodes:
+        node.quick = False
+    for lane in list(engine.lanes.values()):
+        if lane is not asker:
+            _stop(lane)
+    if asker is not None:
+        _stop_those_above(asker)
+    for node in engine.nodes:
+        _drop_stale(node, engine)
+    for join in engine.graph.joins:
+        join.drop_stale()
+    frame = InterruptionFrame()
+    frame._given = True
+    for node in engine.nodes:
+        _announce(node, frame, asker)
+
+
+def _stop(lane: Lane) -> None:
+    """Stop the handler of a lane if the frame in its hand is stale."""
+    frame, node = lane.frame, lane.node
+    if lane.urgent or lane.stop or frame is None or not frame.interruptible:
+        return
+    if isinstance(node, BlockNode) and lane is node.inbox:
+        node.became_stale()
+        return
+    stack = [node]
+    if lane is node.inbox:
+        stack += [member for member in node.members if _is_working(member)]
+    _doom(lane, stack)
+    lane.stop = True
+    node.refresh()
+    assert lane.scope is not None
+    lane.scope.cancel(reason=f"interrupt of {node.engine.name}")
+
+
+def _stop_those_above(asker: Lane) -> None:
+    """See to it that the handlers which wait for the asker, in the same task, are stopped when it returns."""
+    node = asker.node
+    if asker is not node.inbox or asker.frame is None or not asker.frame.interruptible or asker.stop:
+        return
+    stack = [node, *(member for member in node.members if _is_working(member))]
+    innermost = stack[-1]
+    above = stack if innermost.chaining else stack[:-1]  # a function below the innermost is the asker then
+    if above and not isinstance(node, BlockNode):
+        _doom(asker, above)
+        innermost.returning = innermost.attention = True
+
+
+def _is_working(member: Node) -> bool:
+    return member.frame is not None and member.frame is not CLOSED
+
+
+def _doom(lane: Lane, stack: list[Node]) -> None:
+    lane.stack = tuple(stack)
+    for node in stack:
+        node.unwinding += 1
+        node.refresh()
+
+
+def _drop_stale(node: Node, engine: Engine) -> None:
+    inbox = node.inbox
+    dropped = inbox.drop_stale()
+    if inbox.waiting:
+        dropped += inbox.discard_waiting(lambda task, frame: _is_of_stale_block(engine, task, frame))
+    if node.up is not None:
+        dropped += node.up.drop_stale()
+    kept = [frame for frame in node.early if not frame.interruptible]
+    dropped += len(node.early) - len(kept)
+    node.early[:] = kept
+    node.stale_dropped += dropped
+    inbox.admit()
+    inbox.start()
+
+
+def _is_of_stale_block(engine: Engine, task: Task, frame: Frame) -> bool:
+    """A block's body is not stopped while it waits for room, but what it wanted to push is stale."""
+    lane = engine.lanes.get(task)
+    return lane is not None and isinstance(lane.node, BlockNode) and lane.node.stale and frame.interruptible
+
+
+def _announce(node: Node, frame: InterruptionFrame, asker: Lane | None) -> None:
+    if not node.takes_urgent(frame, Direction.DOWNSTREAM):
+        return
+    lane = node.urgent_lane(Direction.DOWNSTREAM)
+    if node.started:
+        node.hold += 1
+        node.refresh()
+    if node.started and lane is asker:
+        node.engine.spawn(node.interrupted, frame)  # behind itself it would wait for ever
+    else:
+        lane.put(frame)
+
+

@@ -1,0 +1,561 @@
+"""A node: one processor's place in a run, with its neighbours, its lanes and where it is in its life.
+
+A node is asked to *accept* what comes to it (from above or below) and to *push* what its processor emits.
+What it does not take it hands to its neighbour at once, so a frame costs nothing at a processor that has no
+use for it. The common case, an ordinary frame going down, is not handled here but by the closures of
+`_hop`; `push_slow` is the whole truth, and a hop takes the short way only while `node.quick` is True.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+from trio.lowlevel import checkpoint, checkpoint_if_cancelled
+
+from ._frames import (
+    LIFECYCLE,
+    ORDERED,
+    CancelFrame,
+    CancelTaskFrame,
+    Direction,
+    EndTaskFrame,
+    ErrorFrame,
+    FlushMarker,
+    Frame,
+    InterruptionFrame,
+    InterruptionTaskFrame,
+    StartFrame,
+    StopTaskFrame,
+)
+from ._lane import Inbox, Lane
+from ._params import ErrorPolicy
+from ._turn import FRAMES_A_TURN
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ._engine import Engine
+    from ._processor import FrameProcessor
+
+__all__ = ["CLOSED", "LaneStatistics", "Node", "NodeStatistics", "Receiver", "check_frame"]
+
+DOWN = Direction.DOWNSTREAM
+UP = Direction.UPSTREAM
+
+# Stands in `node.frame` of a node that may not be handed frames within the task.
+CLOSED = Frame()
+
+# Asked of the task, whichever way they are pushed; they act where they are pushed.
+REQUESTS = (EndTaskFrame, StopTaskFrame, CancelTaskFrame, InterruptionTaskFrame, CancelFrame)
+
+
+class Receiver(Protocol):
+    """What a node has above and below it: another node, a fork or join of branches, or an end."""
+
+    async def accept(self, frame: Frame, pusher: Node, nowait: bool) -> None:
+        """An ordered frame from above; waits while there is no room, unless `nowait`."""
+
+    async def accept_lifecycle(self, frame: Frame, pusher: Node) -> None:
+        """A lifecycle frame from above; never waits for room."""
+
+    def accept_up(self, frame: Frame, pusher: Node | None) -> None:
+        """An ordered frame from below."""
+
+    def accept_urgent(self, frame: Frame, direction: Direction, pusher: Node | None) -> None:
+        """A system frame from either side."""
+
+
+@attrs.frozen
+class LaneStatistics:
+    """One lane of a processor."""
+
+    buffered: int
+    """Frames accepted and not yet handled."""
+    peak_buffered: int
+    """The largest `buffered` of this run."""
+
+
+@attrs.frozen
+class NodeStatistics:
+    """What `processor.statistics()` gives."""
+
+    name: str
+    downstream: LaneStatistics
+    upstream: LaneStatistics
+    urgent_downstream: LaneStatistics
+    urgent_upstream: LaneStatistics
+    waiting: int
+    """Pushers that wait for room in the downstream lane."""
+    handling: str | None
+    """Name of the ordered frame in hand, or None."""
+    stale_dropped: int
+    """Frames that interrupts discarded here, queued or pushed by a handler that was being stopped."""
+    late_dropped: int
+    """Frames pushed down behind the end of the run, or while it was being torn down."""
+
+
+def _lane_statistics(lane: Lane | None) -> LaneStatistics:
+    return LaneStatistics(0, 0) if lane is None else LaneStatistics(len(lane.q), lane.peak)
+
+
+class Node:
+    """One processor in one pipeline."""
+
+    __slots__ = (
+        "above",
+        "attention",
+        "below",
+        "carried",
+        "chain",
+        "chaining",
+        "early",
+        "ended",
+        "engine",
+        "exit",
+        "foreign",
+        "frame",
+        "head",
+        "hold",
+        "inbox",
+        "late_dropped",
+        "members",
+        "name",
+        "open",
+        "passed_start",
+        "process",
+        "processor",
+        "push",
+        "pushes",
+        "quick",
+        "returning",
+        "shares_task",
+        "stale_dropped",
+        "started",
+        "turn_number",
+        "unwinding",
+        "up",
+        "urgent_down",
+        "urgent_up",
+    )
+
+    engine: Engine
+    above: Receiver
+    below: Receiver
+    head: Node
+    process: Callable[[Frame, Direction], Awaitable[None]]
+    push: Callable[..., Awaitable[None]]
+    exit: Node
+    """The last of those below that work in this node's task: what comes of a frame leaves by it."""
+
+    def __init__(self, processor: FrameProcessor) -> None:
+        self.processor = processor
+        self.name = processor.name
+        self.members: list[Node] = []  # of a head: the nodes below that share its task, in order
+        self.shares_task = False
+        self.chain: Any = None  # of a synchronous function: the compiled run of functions that begins here
+
+    def attach(self, engine: Engine) -> None:
+        """Begin a run."""
+        self.engine = engine
+        self.process = self.processor.process_frame
+        self.inbox = Inbox(self, engine.params.queue_size)
+        self.inbox.limit = engine.params.lane_limit
+        self.up: Lane | None = None
+        self.urgent_down: Lane | None = None
+        self.urgent_up: Lane | None = None
+        # In hand, when it was handed over within the head's task; or CLOSED.
+        self.frame: Frame | None = CLOSED if self.shares_task else None
+        self.quick = False  # the next push may take the short way
+        self.open = False  # pushes may take the short way at all
+        self.pushes = 0  # since the last time a push of this node gave way to others
+        self.turn_number = 0  # the turn in which that was
+        self.foreign = 0  # lanes that have a task of their own
+        self.attention = False  # look up when the handler returns
+        self.started = False  # StartFrame has been handled
+        self.carried: Frame | None = None  # the lifecycle frame that was handed on last
+        self.passed_start = False
+        self.ended = False  # the last frame has been handed on
+        self.early: list[Frame] = []  # pushed before StartFrame was handed on
+        self.hold = 0  # InterruptionFrames that must be handled before anything newer
+        self.unwinding = 0  # handlers of this node that an interrupt has stopped and that have not ended
+        self.chaining = False  # a push of this node is inside the functions fused below it
+        self.returning = False  # when this node's handler returns, those that wait for it are stopped
+        self.stale_dropped = 0
+        self.late_dropped = 0
+
+    # -- what this node takes; the kinds of processor answer differently
+
+    def takes_up(self, frame: Frame) -> bool:  # noqa: ARG002
+        return True
+
+    def takes_urgent(self, frame: Frame, direction: Direction) -> bool:  # noqa: ARG002
+        return True
+
+    def takes_lifecycle(self, frame: Frame) -> bool:  # noqa: ARG002
+        return True
+
+    # -- frames that come
+
+    async def accept(self, frame: Frame, pusher: Node, nowait: bool) -> None:  # noqa: ARG002
+        if self.shares_task and self._may_be_handed(frame):
+            await self.deliver(frame)
+        elif nowait:
+            self.inbox.put(frame)
+        else:
+            await self.inbox.put_or_wait(frame)
+
+    def _may_be_handed(self, frame: Frame) -> bool:
+        """Whether the head's task, and nobody else, pushes to an idle node, and an interrupt may stop it all."""
+        head = self.head.inbox
+        return (
+            frame.interruptible
+            and self._is_idle()
+            and head.coro is not None
+            and head.coro.cr_running
+            and head.frame is not None
+            and head.frame.interruptible
+        )
+
+    def _is_idle(self) -> bool:
+        """Nothing is here or on hold in the ordered downstream direction."""
+        inbox = self.inbox
+        in_hand = self.frame is not None and self.frame is not CLOSED
+        return self.started and not (self.hold or inbox.active or inbox.q or in_hand)
+
+    async def deliver(self, frame: Frame) -> None:
+        """Handle a frame within the task of the one who pushed it."""
+        self.frame = frame
+        self.exit.quick = self.exit.open
+        try:
+            await self.handle(frame, DOWN)
+        finally:
+            self.frame = None
+            self.attention = True  # it may have been closed
+        await self.look_up()
+
+    async def look_up(self) -> None:
+        """Something happened while the handler had a frame that was handed to it."""
+        self.attention = False
+        self._tell_pusher()
+        if self.returning:
+            await self.returned()
+
+    async def accept_lifecycle(self, frame: Frame, pusher: Node) -> None:  # noqa: ARG002
+        head = self.head.inbox.coro
+        inbox = self.inbox
+        idle = not inbox.active and not inbox.q and (self.frame is None or self.frame is CLOSED)
+        if self.shares_task and idle and head is not None and head.cr_running:
+            self.frame = frame
+            try:
+                await self.lifecycle(frame)
+            finally:
+                self.frame = None
+                self._tell_pusher()
+        else:
+            inbox.put(frame)
+
+    def accept_up(self, frame: Frame, pusher: Node | None) -> None:
+        if not self.takes_up(frame):
+            self.above.accept_up(frame, self if pusher is not None else None)
+            return
+        if self.up is None:
+            self.up = Lane(self, UP)
+        self.up.put(frame)
+
+    def accept_urgent(self, frame: Frame, direction: Direction, pusher: Node | None) -> None:
+        if not self.takes_urgent(frame, direction):
+            (self.below if direction is DOWN else self.above).accept_urgent(frame, direction, self if pusher else None)
+        else:
+            self.urgent_lane(direction).put(frame)
+
+    def urgent_lane(self, direction: Direction) -> Lane:
+        if direction is DOWN:
+            if self.urgent_down is None:
+                self.urgent_down = Lane(self, DOWN, urgent=True)
+            return self.urgent_down
+        if self.urgent_up is None:
+            self.urgent_up = Lane(self, UP, urgent=True)
+        return self.urgent_up
+
+    # -- lanes ask
+
+    def may_take(self, lane: Lane) -> bool:
+        """Whether the first frame of `lane` may be handled now."""
+        if lane is self.inbox:
+            return not self.hold
+        if not self.started:
+            return False
+        if lane is self.urgent_down:
+            first = lane.q[0]
+            return not (self.unwinding and type(first) is InterruptionFrame and first._given)
+        return not self.hold
+
+    def lane_busy(self, lane: Lane) -> None:  # noqa: ARG002
+        self.foreign += 1
+        self.refresh()
+        self._tell_pusher()
+
+    def lane_idle(self, lane: Lane) -> None:
+        self.foreign -= 1
+        lane.start()
+        self.refresh()
+        self._tell_pusher()
+        self.engine.check_quiet()
+
+    def _tell_pusher(self) -> None:
+        """Have the node above see whether this one may be handed frames."""
+        if self.shares_task and isinstance(self.above, Node):
+            self.above.refresh()
+
+    def refresh(self) -> None:
+        """Work out again whether pushes may take the short way, and whether the inbox has to look up."""
+        engine, below = self.engine, self.below
+        self.open = self.passed_start and not (
+            self.ended or self.unwinding or self.foreign or engine.over or engine.observed
+        )
+        if not self.open:
+            self.quick = False
+        self.inbox.attention = bool(self.hold or engine.over or engine.observed or self.inbox.stop)
+        if isinstance(below, Node) and below.shares_task:
+            below.set_closed(not self.open or not below._is_idle())
+
+    def set_closed(self, closed: bool) -> None:
+        """Whether this node may be handed frames within the task."""
+        if self.frame is None or self.frame is CLOSED:
+            self.frame = CLOSED if closed else None
+        else:
+            self.attention = True
+
+    # -- handling
+
+    async def handle(self, frame: Frame, direction: Direction) -> None:
+        try:
+            await self.process(frame, direction)
+        except Exception as exc:  # noqa: BLE001  (handed on: it fails the task or becomes an ErrorFrame)
+            self.failed(exc, frame)
+        if self.engine.observed:
+            self.engine.observed.on_frame_handled(self.processor, frame, direction)
+
+    async def lifecycle(self, frame: Frame) -> None:
+        """Show a lifecycle frame to the processor and see that it goes on, once."""
+        if self.takes_lifecycle(frame):
+            await self.handle(frame, DOWN)
+        if self.engine.over:
+            return
+        if isinstance(frame, StartFrame):
+            self._has_started()
+        await self.carry(frame)
+        if frame is self.engine.last:
+            self.inbox.terminal = True
+
+    def _has_started(self) -> None:
+        self.started = True
+        inbox = self.inbox
+        inbox.limit = 0 if inbox.waiting else inbox.bound
+        if self.urgent_down is not None:  # interrupts that came before the start are handled before all else
+            self.hold += sum(type(frame) is InterruptionFrame and frame._given for frame in self.urgent_down.q)
+        self.refresh()
+        self.start_lanes()
+
+    def start_lanes(self) -> None:
+        for lane in (self.urgent_down, self.urgent_up, self.up, self.inbox):
+            if lane is not None:
+                lane.start()
+
+    async def carry(self, frame: Frame) -> None:
+        """Hand a lifecycle frame on; a second time does nothing."""
+        if self.carried is frame:
+            return
+        self.carried = frame
+        if frame is self.engine.last:
+            self.ended = True
+            self.refresh()
+        await self.below.accept_lifecycle(frame, self)
+        if isinstance(frame, StartFrame):
+            while self.early:
+                await self.below.accept(self.early.pop(0), self, nowait=True)
+            self.passed_start = True
+            self.refresh()
+
+    def failed(self, exc: Exception, frame: Frame | None) -> None:
+        """An exception in this processor: the task's failure, or a report, as the policy says."""
+        self.note(exc, frame)
+        policy = self.processor.on_error or self.engine.params.on_error
+        if policy is ErrorPolicy.REPORT and not self.engine.over:
+            self.report(ErrorFrame(error=str(exc) or repr(exc), exception=exc, processor=self.processor))
+        else:
+            self.engine.fail(exc)
+
+    def note(self, exc: Exception, frame: Frame | None) -> None:
+        """Write into an error where it happened."""
+        at = "" if frame is None else f", frame {frame.name}"
+        exc.add_note(f"in processor {self.name!r}{at}, of {self.engine.name!r}")
+
+    def report(self, frame: ErrorFrame) -> None:
+        """Send an error upstream; a fatal one ends the task here and now."""
+        if frame.fatal:
+            self.engine.fail_with(frame)
+        elif not self.engine.over:
+            self.above.accept_urgent(frame, UP, self)
+
+    # -- interrupts
+
+    async def interrupted(self, frame: InterruptionFrame) -> None:
+        """Tell the processor, then let newer frames in."""
+        try:
+            await self.processor.on_interrupt()
+            await self.process(frame, DOWN)
+        except Exception as exc:  # noqa: BLE001  (handed on)
+            self.failed(exc, frame)
+        finally:
+            self.hold -= 1
+            self.refresh()
+            self._tell_pusher()
+            if not self.hold:
+                self.start_lanes()
+        self.engine.check_quiet()
+
+    def has_unwound(self) -> None:
+        self.unwinding -= 1
+        self.returning = False
+        self.refresh()
+        if not self.unwinding and self.urgent_down is not None:
+            self.urgent_down.start()
+
+    async def returned(self) -> None:
+        """The handler that asked for an interrupt has returned: stop those that waited for it."""
+        self.returning = False
+        lane = self.head.inbox
+        lane.stop = True
+        self.head.refresh()
+        assert lane.scope is not None
+        lane.scope.cancel(reason=f"interrupt of {self.engine.name}")
+        await checkpoint_if_cancelled()
+
+    # -- frames that go
+
+    async def push_slow(self, frame: Frame, direction: Direction = DOWN) -> None:
+        """Push, with everything that has to be looked at. The closures of `_hop` are the short way."""
+        engine = self.engine
+        check_frame(frame, direction, self.name)
+        if frame._lane == LIFECYCLE:
+            await self._push_lifecycle(frame)
+            return
+        nowait = False
+        if engine.over:
+            await checkpoint_if_cancelled()  # a handler that ought to have ended; others go on to clean up
+            self.late_dropped += 1
+            return
+        if self.unwinding and (lane := engine.lane_here()) is not None and lane.stop and self in lane.stack:
+            if frame.interruptible:
+                self.stale_dropped += 1
+                await checkpoint_if_cancelled()
+                return
+            nowait = True  # a wait would be cancelled, and with it the frame lost
+        if engine.observed:
+            engine.observed.on_frame_pushed(self.processor, frame, direction)
+        if frame._lane == ORDERED:
+            if direction is UP:
+                self.above.accept_up(frame, self)
+            elif not self.passed_start:
+                self._push_early(frame)
+            elif self.ended:
+                self.late_dropped += 1
+            else:
+                await self.below.accept(frame, self, nowait)
+        else:
+            self._push_urgent(frame, direction)
+        if nowait:
+            return
+        self.pushes += 1
+        if self.pushes >= FRAMES_A_TURN or engine.turn.spent():
+            self.pushes = 0
+            await self.give_way()
+
+    async def give_way(self) -> None:
+        """Let others have a turn, unless they have had one since this was called last."""
+        turn = self.engine.turn
+        if self.turn_number == turn.number or turn.spent():
+            await checkpoint()
+        self.turn_number = turn.number
+
+    def _push_early(self, frame: Frame) -> None:
+        self.early.append(frame)
+        if len(self.early) > self.engine.params.lane_limit:
+            self.engine.flood(self.name, "pushed before StartFrame", len(self.early))
+
+    async def _push_lifecycle(self, frame: Frame) -> None:
+        if isinstance(frame, FlushMarker) or self.engine.is_own(frame):
+            await self.carry(frame)
+        else:
+            self.engine.request(frame)
+            await checkpoint_if_cancelled()
+
+    def _push_urgent(self, frame: Frame, direction: Direction) -> None:
+        if isinstance(frame, InterruptionFrame):
+            if not frame._given:
+                self.engine.request(frame)
+        elif isinstance(frame, REQUESTS):
+            self.engine.request(frame)
+        elif isinstance(frame, ErrorFrame) and frame.fatal:
+            self.engine.fail_with(frame)
+        else:
+            (self.below if direction is DOWN else self.above).accept_urgent(frame, direction, self)
+
+    # -- looked at from outside
+
+    def busy(self) -> bool:
+        """Whether a frame is here or a handler runs."""
+        lanes = (self.up, self.urgent_down, self.urgent_up)
+        return bool(
+            (self.frame is not None and self.frame is not CLOSED)
+            or self.hold
+            or self.inbox.q
+            or self.inbox.frame is not None
+            or self.inbox.waiting
+            or (self.shares_task and self.inbox.active)
+            or any(lane is not None and (lane.q or lane.active) for lane in lanes)
+        )
+
+    def in_hand(self) -> tuple[Frame, float] | None:
+        """The frame that is handled here, and since when (Trio's clock); for the texts of timeouts."""
+        if self.frame is not None and self.frame is not CLOSED:
+            return self.frame, self.head.inbox.since
+        for lane in (self.inbox, self.up, self.urgent_down, self.urgent_up):
+            if lane is not None and lane.frame is not None:
+                return lane.frame, lane.since
+        return None
+
+    def statistics(self) -> NodeStatistics:
+        frame = self.inbox.frame if self.frame is None or self.frame is CLOSED else self.frame
+        return NodeStatistics(
+            name=self.name,
+            downstream=_lane_statistics(self.inbox),
+            upstream=_lane_statistics(self.up),
+            urgent_downstream=_lane_statistics(self.urgent_down),
+            urgent_upstream=_lane_statistics(self.urgent_up),
+            waiting=len(self.inbox.waiting),
+            handling=None if frame is None else frame.name,
+            stale_dropped=self.stale_dropped,
+            late_dropped=self.late_dropped,
+        )
+
+
+def check_frame(frame: object, direction: object, who: str) -> None:
+    """Raise `TypeError` unless these can be pushed."""
+    if not isinstance(frame, Frame):
+        hint = f" Make one: {frame.__name__}(...)." if isinstance(frame, type) and issubclass(frame, Frame) else ""
+        raise TypeError(f"{who!r} was given {frame!r} to push, expected a Frame.{hint}")
+    if not isinstance(direction, Direction):
+        raise TypeError(
+            f"{who!r} was given the direction {direction!r}, expected Direction.DOWNSTREAM or Direction.UPSTREAM"
+        )
+    try:
+        frame.id, frame.interruptible  # noqa: B018
+    except AttributeError:
+        raise TypeError(
+            f"{who!r} was given a {type(frame).__name__} that was made without Frame.__init__. Declare its fields "
+            "with @attrs.define(eq=False), or call super().__init__() first."
+        ) from None
+

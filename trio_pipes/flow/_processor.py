@@ -1,0 +1,144 @@
+"""`FrameProcessor`: a processor as a class, which sees both directions and every frame."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_name, next_id
+
+from ._frames import Direction, ErrorFrame, Frame
+from ._node import Node, NodeStatistics
+from ._params import ErrorPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+__all__ = ["FrameProcessor"]
+
+F = TypeVar("F", bound=Frame)
+
+
+class FrameProcessor:
+    """Takes frames from either direction and emits frames.
+
+    Override `process_frame`, and where needed `lifespan` and `on_interrupt`; no `super()` call is needed in
+    any of them, nor in `__init__`. `inline=True` lets the processor share the task of the one before it:
+    faster, and it no longer works while its neighbour does.
+    """
+
+    id: int
+    """Unique in the process."""
+    name: str
+    """Default: the class and a count, `"Shout#0"`."""
+    inline: bool
+    on_error: ErrorPolicy | None = None
+    """What an exception here does; None: what `PipelineParams.on_error` says."""
+
+    _node: Node | None
+    _node_class: ClassVar[type[Node]] = Node
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ARG004
+        self = super().__new__(cls)
+        self.id = next_id()
+        self.name = default_name(cls)
+        self.inline = False
+        self._node = None
+        return self
+
+    def __init__(self, name: str | None = None, inline: bool = False) -> None:
+        if name is not None:
+            if not isinstance(name, str) or not name:
+                raise ConfigurationError(f"{type(self).__name__}(name={name!r}): expected a non-empty string")
+            self.name = name
+        if not isinstance(inline, bool):
+            raise ConfigurationError(f"{type(self).__name__}(inline={inline!r}): expected True or False")
+        self.inline = inline
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+    # -- to override
+
+    async def process_frame(self, frame: Frame, direction: Direction) -> None:
+        """Handle one frame; as it stands, pass it on."""
+        await self.push_frame(frame, direction)
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Set-up above the `yield`, cleanup below it. All processors of a pipeline set up concurrently.
+
+        Cleanup runs when the handlers have ended, whatever ended them, and may await:
+        `PipelineParams.cleanup_timeout` is its deadline.
+        """
+        yield
+
+    async def on_interrupt(self) -> None:
+        """Called after an interrupt, when this processor's stopped handlers have ended."""
+
+    # -- to call
+
+    async def push_frame(self, frame: Frame, direction: Direction = Direction.DOWNSTREAM) -> None:
+        """Emit a frame. Downstream waits while the next processor's lane is full; upstream never waits.
+
+        Raises `TypeError` for what is not a frame.
+        """
+        await self._running_node("push_frame").push(frame, direction)
+
+    async def push_error(self, message: str, exception: Exception | None = None, fatal: bool = False) -> None:
+        """Send an `ErrorFrame` upstream; `fatal=True` ends the task with it."""
+        frame = ErrorFrame(error=message, exception=exception, processor=self, fatal=fatal)
+        await self.push_frame(frame, Direction.UPSTREAM)
+
+    async def broadcast_frame(self, frame_class: type[F], **fields: Any) -> None:
+        """Make a frame for each direction and push both, downstream first.
+
+        Each has the other's id in its metadata as `"broadcast_sibling_id"`.
+        """
+        down, up = frame_class(**fields), frame_class(**fields)
+        down.metadata["broadcast_sibling_id"] = up.id
+        up.metadata["broadcast_sibling_id"] = down.id
+        await self.push_frame(down, Direction.DOWNSTREAM)
+        await self.push_frame(up, Direction.UPSTREAM)
+
+    def interrupt(self) -> Requested:
+        """Make everything interruptible that is now in the pipeline stale, and stop its handlers.
+
+        Not the caller's own handler: its frame and what it pushes afterwards are new. Without
+        `PipelineParams.allow_interruptions` nothing happens, and observers are told.
+        """
+        self._running_node("interrupt").engine.ask_interrupt()
+        return REQUESTED
+
+    @property
+    def task(self) -> Any:
+        """The `PipelineTask` that runs this processor. Raises `RuntimeError` where there is none."""
+        return self._running_node("task").engine.owner
+
+    def statistics(self) -> NodeStatistics:
+        """Depths and counts of this processor's lanes, in the run it is in or was in last."""
+        if self._node is None:
+            raise RuntimeError(f"{self.name!r} has no statistics before its pipeline runs")
+        return self._node.statistics()
+
+    def _running_node(self, what: str) -> Node:
+        node = self._node
+        if node is None:
+            raise RuntimeError(
+                f"{self.name!r}.{what} works only while a PipelineTask runs the pipeline that it is in. "
+                "In __init__ there is none yet: use lifespan() or handle StartFrame."
+            )
+        return node
+
+    # -- for the engine
+
+    def _lifespan_or_none(self) -> AbstractAsyncContextManager[None] | None:
+        if type(self).lifespan is FrameProcessor.lifespan:
+            return None
+        manager = self.lifespan()
+        if not hasattr(manager, "__aenter__"):
+            raise ConfigurationError(
+                f"{type(self).__name__}.lifespan() gave {manager!r}, expected an async context manager. "
+                "Decorate it with @contextlib.asynccontextmanager."
+            )
+        return manager

@@ -1,0 +1,18 @@
+"""Workers: pipelines as tasks, and the runner that hosts them."""
+
+from ._clock import BaseClock, SystemClock
+from ._runner import PipelineRunner, RunnerStatistics
+from ._task import PipelineTask, TaskResult, TaskState, TaskStatistics
+from ._worker import Worker
+
+__all__ = [
+    "BaseClock",
+    "PipelineRunner",
+    "PipelineTask",
+    "RunnerStatistics",
+    "SystemClock",
+    "TaskResult",
+    "TaskState",
+    "TaskStatistics",
+    "Worker",
+]

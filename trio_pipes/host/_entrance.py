@@ -1,0 +1,218 @@
+"""The entrance of a task: how frames get into its pipeline.
+
+What is queued before the run is kept. During the run ordered frames go through the push channel, a Trio memory
+channel; a feeder empties it in batches into the first processor's lane. System frames, and frames that go up,
+do not wait in it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import trio
+from trio.lowlevel import checkpoint_if_cancelled
+
+from trio_pipes._base import FloodError
+from trio_pipes.flow import Direction, FlushMarker, Frame, SystemFrame
+
+if TYPE_CHECKING:
+    from trio_pipes.flow import Engine
+
+__all__ = ["Entrance"]
+
+KEPT = 10_000  # frames queued before the run, at most
+
+
+class Entrance:
+    """Where frames are queued."""
+
+    def __init__(self, name: str, queue_size: int, engine: Engine) -> None:
+        self.name = name
+        self.count = 0  # frames accepted
+        self.send, self.receive = trio.open_memory_channel[Frame | list[Frame]](queue_size)
+        self._engine = engine
+        self._kept: deque[tuple[Frame, Direction]] = deque()
+        # An eighth of the channel: one wake-up of the scheduler for several frames, and still bounded.
+        self._batch = max(1, queue_size // 8)
+        self._ordinary: set[type] = set()
+        self._open = False
+        self._overflow: deque[Frame] = deque()  # from inside, where nobody may wait
+        self.refusal: str | None = None  # why nothing more is accepted
+        self.broken = False
+
+    # -- in
+
+    def is_ordinary(self, frame: object) -> bool:
+        """Whether it is a frame of the ordered lane that asks for nothing; remembers the classes that are."""
+        cls = type(frame)
+        if cls in self._ordinary:
+            return True
+        if isinstance(frame, Frame) and frame._lane == 0:
+            self._ordinary.add(cls)
+            return True
+        return False
+
+    def batches(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+        """Runs of ordinary frames, and each frame that is not by itself."""
+        iterator = iter(frames)
+        while batch := list(islice(iterator, self._batch)):
+            if self._ordinary.issuperset(map(type, batch)) or all(map(self.is_ordinary, batch)):
+                yield batch
+            else:
+                for frame in batch:
+                    yield [frame]
+
+    async def put(self, frame: Frame, direction: Direction) -> None:
+        """Accept one frame; waits for room only with an ordered frame that goes down, and not inside."""
+        await checkpoint_if_cancelled()
+        self.check()
+        if not self._open:
+            self._keep(frame, direction)
+        elif direction is Direction.UPSTREAM or isinstance(frame, SystemFrame):
+            self._put_special(frame, direction)
+        else:
+            await self._send(frame)
+            self.count += 1
+
+    async def put_batch(self, batch: list[Frame]) -> None:
+        """Accept a batch of ordinary frames that go down."""
+        await checkpoint_if_cancelled()
+        self.check()
+        if self._open:
+            await self._send(batch)
+            self.count += len(batch)
+        else:
+            for frame in batch:
+                self._keep(frame, Direction.DOWNSTREAM)
+
+    async def _send(self, item: Frame | list[Frame]) -> None:
+        try:
+            if not self._overflow:
+                self.send.send_nowait(item)
+                return
+        except trio.WouldBlock:
+            pass
+        if self._engine.is_inside():
+            self._put_aside(item)
+            return
+        try:
+            await self.send.send(item)
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            self.check()
+            raise
+
+    def _put_aside(self, item: Frame | list[Frame]) -> None:
+        """From inside: a task of the engine waits for room in the caller's place."""
+        first = not self._overflow
+        self._overflow.extend(item if isinstance(item, list) else [item])
+        if len(self._overflow) > self._engine.params.lane_limit:
+            self._engine.flood(self.name, "that its own processors queued", len(self._overflow))
+        if first:
+            self._engine.spawn(self._pump, self.send.clone())
+
+    async def _pump(self, send: trio.MemorySendChannel[Frame | list[Frame]]) -> None:
+        with send:
+            while self._overflow:
+                await send.send(self._overflow[0])
+                self._overflow.popleft()
+
+    def _keep(self, frame: Frame, direction: Direction) -> None:
+        if len(self._kept) >= KEPT:
+            raise FloodError(f"{self.name} keeps at most {KEPT:,} frames before its run, and was given one more")
+        self._kept.append((frame, direction))
+        self.count += 1
+
+    def _put_special(self, frame: Frame, direction: Direction) -> None:
+        graph = self._engine.graph
+        down = direction is Direction.DOWNSTREAM
+        end = graph.source.below if down else graph.sink.above
+        if isinstance(frame, SystemFrame):
+            end.accept_urgent(frame, direction, None)
+        else:
+            end.accept_up(frame, None)
+        self.count += 1
+
+    def check(self) -> None:
+        """Raise what a frame queued now gets, if it would not be accepted."""
+        if self.refusal is not None:
+            error = trio.BrokenResourceError if self.broken else trio.ClosedResourceError
+            raise error(f"{self.name} accepts no more frames: {self.refusal}")
+
+    # -- its life
+
+    def open(self) -> None:
+        """The run has begun."""
+        self._open = True
+
+    def close(self, why: str) -> None:
+        """Accept nothing more; what was accepted goes in."""
+        if self.refusal is None:
+            self.refusal = why
+            self.send.close()
+
+    def break_off(self, why: str) -> None:
+        """The run is over: what has not gone in is lost, and those who wait are told."""
+        if self.refusal is None or not self.broken:
+            self.broken = True
+            self.refusal = why
+        self.receive.close()
+        self.send.close()
+        self._kept.clear()
+
+    async def mark(self, marker: FlushMarker) -> None:
+        """Put a marker behind everything queued so far."""
+        self.check()
+        if self._open:
+            await self._send(marker)
+        else:
+            self._kept.append((marker, Direction.DOWNSTREAM))
+
+    # -- out
+
+    async def feed(self) -> None:
+        """Move frames into the pipeline until the entrance is closed and empty."""
+        while self._kept:
+            frame, direction = self._kept.popleft()
+            if direction is Direction.UPSTREAM or isinstance(frame, SystemFrame):
+                self.count -= 1  # it was counted when it was kept
+                self._put_special(frame, direction)
+            else:
+                await self._into_pipeline(frame)
+        receive = self.receive
+        while True:
+            try:
+                item = receive.receive_nowait()
+            except trio.WouldBlock:
+                try:
+                    item = await receive.receive()
+                except trio.EndOfChannel:
+                    return
+            except trio.EndOfChannel:
+                return
+            if isinstance(item, list):
+                await self._all_into_pipeline(item)
+            else:
+                await self._into_pipeline(item)
+
+    async def _into_pipeline(self, frame: Frame) -> None:
+        inbox = self._engine.graph.first.inbox
+        if isinstance(frame, FlushMarker):
+            inbox.put(frame)
+        else:
+            await inbox.put_or_wait(frame)
+
+    async def _all_into_pipeline(self, frames: list[Frame]) -> None:
+        inbox = self._engine.graph.first.inbox
+        q = inbox.q
+        if len(q) + len(frames) <= inbox.limit:
+            q.extend(frames)
+            inbox.peak = max(inbox.peak, len(q))
+            if inbox.parked:
+                inbox.wake()
+        else:
+            for frame in frames:
+                await inbox.put_or_wait(frame)
+

@@ -1,0 +1,544 @@
+"""`PipelineTask`: one run of one pipeline, as a worker."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from enum import Enum
+from typing import Any, Final
+
+import attrs
+import outcome
+import trio
+from trio_util import AsyncValue
+
+from trio_pipes._base import REQUESTED, ConfigurationError, Requested, Table, default_name, next_id, step
+from trio_pipes.flow import (
+    CancelFrame,
+    CancelTaskFrame,
+    Direction,
+    EndFrame,
+    EndTaskFrame,
+    Engine,
+    ErrorFrame,
+    FlushMarker,
+    Frame,
+    FrameProcessor,
+    Graph,
+    InterruptionFrame,
+    InterruptionTaskFrame,
+    LifecycleFrame,
+    NodeStatistics,
+    Output,
+    PipelineParams,
+    StartFrame,
+    StopFrame,
+    StopTaskFrame,
+    check_frame,
+)
+
+from ._clock import BaseClock, SystemClock
+from ._entrance import Entrance
+from ._observers import TASK_EVENTS, observers as make_observers
+
+__all__ = ["PipelineTask", "TaskResult", "TaskState", "TaskStatistics"]
+
+
+class TaskState(Enum):
+    """Where a task is in its life."""
+
+    NEW = "new"
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDING = "ending"
+    ENDED = "ended"
+    STOPPED = "stopped"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+_OVER: Final = {"end": TaskState.ENDED, "stop": TaskState.STOPPED, "cancel": TaskState.CANCELLED, "fail": TaskState.FAILED}
+TASK: Final[Table[TaskState]] = {
+    TaskState.NEW: {"run": TaskState.STARTING, "cancel": TaskState.CANCELLED},
+    TaskState.STARTING: {"started": TaskState.RUNNING, **_OVER},
+    TaskState.RUNNING: {"ask_end": TaskState.ENDING, **_OVER},
+    TaskState.ENDING: _OVER,
+    TaskState.ENDED: {},
+    TaskState.STOPPED: {},
+    TaskState.CANCELLED: {},
+    TaskState.FAILED: {},
+}
+FINAL: Final = frozenset(state for state, row in TASK.items() if not row)
+
+
+@attrs.frozen
+class TaskResult:
+    """How a task ended."""
+
+    state: TaskState
+    """ENDED, STOPPED, CANCELLED or FAILED."""
+    reason: str | None = None
+    """What the one who asked for the end gave."""
+    error: BaseException | None = None
+    """What left `run()`, when the state is FAILED."""
+    frames_in: int = 0
+    """Frames accepted from outside."""
+    frames_out: int = 0
+    """Frames that reached the sink, lifecycle frames aside."""
+    started_at: float | None = None
+    """When `StartFrame` had reached the sink; seconds on Trio's clock, None if it never did."""
+    finished_at: float = 0.0
+    """When everything was torn down; seconds on Trio's clock."""
+    reported_errors: int = 0
+    """`ErrorFrame`s that reached the source (see `ErrorPolicy.REPORT`)."""
+    observer_errors: tuple[Exception, ...] = ()
+    """What observers raised."""
+
+
+@attrs.frozen
+class TaskStatistics:
+    """A task at one moment."""
+
+    state: TaskState
+    frames_in: int
+    """Frames accepted from outside."""
+    frames_out: int
+    """Frames that reached the sink, lifecycle frames aside."""
+    frames_up: int
+    """Frames that reached the source."""
+    push_waiting: int
+    """Items in the push channel, and those who wait to queue one."""
+    reported_errors: int
+    processors: tuple[NodeStatistics, ...]
+    """In pipeline order; empty before the run."""
+
+
+class PipelineTask:
+    """One run of one pipeline: a nursery, a push channel in at the top, an up channel out at the top."""
+
+    def __init__(
+        self,
+        pipeline: FrameProcessor,
+        params: PipelineParams | None = None,
+        clock: BaseClock | None = None,
+        *,
+        name: str | None = None,
+        observers: Iterable[object] = (),
+        resources: Any = None,
+    ) -> None:
+        if not isinstance(pipeline, FrameProcessor):
+            raise ConfigurationError(f"PipelineTask was given {pipeline!r}, expected a Pipeline: Pipeline([...])")
+        if params is not None and not isinstance(params, PipelineParams):
+            raise ConfigurationError(f"PipelineTask(params={params!r}): expected PipelineParams(...)")
+        if name is not None and (not isinstance(name, str) or not name):
+            raise ConfigurationError(f"PipelineTask(name={name!r}): expected a non-empty string")
+        self.id = next_id()
+        self.name = name or default_name(type(self))
+        self.pipeline = pipeline
+        self.params = params or PipelineParams()
+        self.clock = clock or SystemClock()
+        self.resources = resources
+        """Whatever the processors should share, as `processor.task.resources`."""
+        self._observers = make_observers(self.name, TASK_EVENTS, observers)
+        self._graph = Graph(pipeline, fuse=not self.params.debug)
+        self._engine = Engine(self._graph, self.params, self)
+        self._engine.start.metadata.update(self.params.start_metadata)
+        self._entrance = Entrance(self.name, self.params.queue_size, self._engine)
+        self._state: AsyncValue[TaskState] = AsyncValue(TaskState.NEW)
+        self._finished: AsyncValue[bool] = AsyncValue(False)
+        self._last: EndFrame | StopFrame | None = None  # asked for
+        self._reason: str | None = None
+        self._cancelled = False
+        self._run_called = False
+        self._result: TaskResult | None = None
+        self._reported_errors = 0
+        self._started_at: float | None = None
+        self._flushes: set[FlushMarker] = set()
+
+    def __repr__(self) -> str:
+        return f"<{self.name} {self.state.name}>"
+
+    # -- the run
+
+    async def run(self, *, task_status: trio.TaskStatus[PipelineTask] = trio.TASK_STATUS_IGNORED) -> TaskResult:
+        """Run the pipeline to its end; `task_status` is started once `StartFrame` has reached the sink.
+
+        Returns when the task ended, stopped or cancelled itself. Raises what a processor raised, as an
+        `ExceptionGroup`; a timeout or a flood as itself; a cancel from outside as Trio's `Cancelled`.
+        """
+        self._claim_run()
+        if self._cancelled:
+            task_status.started(self)
+            await trio.lowlevel.checkpoint()
+            assert self._result is not None
+            return self._result
+        self._step("run")
+        self._entrance.open()
+
+        def started() -> None:
+            self._started_at = trio.current_time()
+            self.clock.start()
+            self._step("started")
+            if self._last is not None:
+                self._step("ask_end")
+            self._watch_frames()
+            self._observers.tell("on_started", self)
+            task_status.started(self)
+
+        self._watch_frames()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._observers.open(nursery)
+                ran = await outcome.acapture(self._engine.run, self._feed, started)
+                result = self._conclude(ran)
+                await self._observers.close()
+                nursery.cancel_scope.cancel(reason=f"{self.name} is over")
+        finally:
+            self._finished.value = True
+        if self._started_at is None and result.state is not TaskState.FAILED:
+            task_status.started(self)
+        ran.unwrap()
+        return result
+
+    def _claim_run(self) -> None:
+        if self._run_called:
+            raise RuntimeError(
+                f"{self.name} has been run already. A task is one run: build a new PipelineTask for the next."
+            )
+        for processor in _leaves(self.pipeline):
+            node = processor._node
+            if node is not None and not node.engine.over:
+                raise ConfigurationError(
+                    f"{processor.name!r} is in {node.engine.name!r}, which is running, and cannot be in {self.name!r} "
+                    "too. An instance belongs to one running pipeline at a time: make a second one."
+                )
+        self._run_called = True
+
+    async def _feed(self) -> None:
+        await self._entrance.feed()
+        assert self._last is not None
+        self._engine.end_behind(self._last)
+
+    def _conclude(self, ran: outcome.Outcome[None]) -> TaskResult:
+        """Work out how it ended, and tell everybody who waits."""
+        error = ran.error if isinstance(ran, outcome.Error) else None
+        if isinstance(error, trio.Cancelled) or (error is None and self._engine.scope.cancelled_caught):
+            self._step("cancel")
+            error = None
+        elif error is not None:
+            self._step("fail")
+        else:
+            self._step("stop" if isinstance(self._last, StopFrame) else "end")
+        if self.state in (TaskState.CANCELLED, TaskState.FAILED):
+            self._entrance.break_off(f"it is {self.state.value}")
+        self._close_outputs()
+        for marker in self._flushes:
+            marker.reached.set()
+        self._result = self._make_result(error)
+        self._observers.tell("on_finished", self, self._result)
+        self._result = self._make_result(error)  # with what observers raised there
+        return self._result
+
+    def _make_result(self, error: BaseException | None) -> TaskResult:
+        return TaskResult(
+            state=self.state,
+            reason=self._reason,
+            error=error,
+            frames_in=self._entrance.count,
+            frames_out=self._graph.sink.count,
+            started_at=self._started_at,
+            finished_at=_now(),
+            reported_errors=self._reported_errors,
+            observer_errors=tuple(self._observers.errors),
+        )
+
+    def _step(self, event: str) -> None:
+        self._state.value = step(TASK, self.state, event, who=self.name)
+
+    # -- frames in
+
+    async def queue_frame(self, frame: Frame, direction: Direction = Direction.DOWNSTREAM) -> None:
+        """Put a frame in at the top (or, upstream, at the bottom).
+
+        Before the run it is kept. While the task runs an ordered frame waits for room, except from inside a
+        processor of this task. A lifecycle frame is a request: `EndFrame` is `stop_when_done()`.
+
+        Raises `trio.ClosedResourceError` after the end was asked for, `trio.BrokenResourceError` after a cancel or
+        a failure, `TypeError` for what is not a frame.
+        """
+        if direction is Direction.DOWNSTREAM and self._entrance.is_ordinary(frame):
+            await self._entrance.put(frame, direction)
+            return
+        check_frame(frame, direction, self.name)
+        if isinstance(frame, _REQUESTS):
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self._queued_request(frame)
+        else:
+            await self._entrance.put(frame, direction)
+
+    async def queue_frames(
+        self, frames: Iterable[Frame] | AsyncIterable[Frame], direction: Direction = Direction.DOWNSTREAM
+    ) -> None:
+        """Queue frames in order. An async iterable given before the run waits for the run to take it."""
+        if isinstance(frames, AsyncIterable):
+            await self.wait_state(*(state for state in TaskState if state is not TaskState.NEW))
+            async for frame in frames:
+                await self.queue_frame(frame, direction)
+            return
+        if isinstance(frames, Frame) or not isinstance(frames, Iterable):
+            raise TypeError(f"{self.name}.queue_frames was given {frames!r}, expected an iterable of frames")
+        if direction is not Direction.DOWNSTREAM:
+            for frame in frames:
+                await self.queue_frame(frame, direction)
+            return
+        for batch in self._entrance.batches(frames):
+            if len(batch) == 1:
+                await self.queue_frame(batch[0])
+            else:
+                await self._entrance.put_batch(batch)
+
+    def _queued_request(self, frame: Frame) -> None:
+        if isinstance(frame, StartFrame):
+            if self.state is not TaskState.NEW:
+                raise RuntimeError(f"{self.name}: a StartFrame can be queued only before the run; it is {self.state.name}")
+            self._engine.start = frame
+            for key, value in self.params.start_metadata.items():
+                frame.metadata.setdefault(key, value)
+        elif isinstance(frame, InterruptionFrame | InterruptionTaskFrame):
+            self.interrupt()
+        else:
+            if isinstance(frame, EndFrame | StopFrame | EndTaskFrame | StopTaskFrame):
+                self._entrance.check()
+            self.asked(frame)
+
+    # -- requests
+
+    def stop_when_done(self, reason: str | None = None) -> Requested:
+        """Accept nothing new, finish what was accepted, then end."""
+        return self._ask_end(EndFrame(reason=reason))
+
+    def _ask_end(self, last: EndFrame | StopFrame) -> Requested:
+        if self._last is None and self.state not in FINAL:
+            self._last = last
+            if self._reason is None:
+                self._reason = last.reason
+            if self.state is TaskState.RUNNING:
+                self._step("ask_end")
+            self._entrance.close("its end was asked for")
+            self._engine.ending()
+        return REQUESTED
+
+    def cancel(self, reason: str | None = None) -> Requested:
+        """Cancel the run now; cleanup runs. Before the run: it will not run."""
+        if self._cancelled or self.state in FINAL:
+            return REQUESTED
+        self._cancelled = True
+        self._reason = reason
+        self._entrance.break_off("it is cancelled")
+        if self._run_called:
+            self._observers.tell("on_reached_sink", self, CancelFrame(reason=reason))
+            self._engine.cancel(reason)
+        else:
+            self._step("cancel")
+            self._close_outputs()
+            for marker in self._flushes:
+                marker.reached.set()
+            self._result = self._make_result(None)
+            self._finished.value = True
+        return REQUESTED
+
+    def interrupt(self) -> Requested:
+        """Make every interruptible frame in the pipeline stale, whatever `allow_interruptions` says."""
+        self._engine.interrupt()
+        return REQUESTED
+
+    # -- waiting
+
+    @property
+    def state(self) -> TaskState:
+        """Where the task is in its life."""
+        return self._state.value
+
+    async def wait_state(self, *states: TaskState) -> TaskState:
+        """Wait until the task is in one of these states; gives that state."""
+        wanted = frozenset(states)
+        if not wanted or not all(isinstance(state, TaskState) for state in wanted):
+            raise ConfigurationError(f"{self.name}.wait_state was given {states!r}, expected TaskState members")
+        return await self._state.wait_value(lambda state: state in wanted)
+
+    def has_finished(self) -> bool:
+        """Whether everything is torn down."""
+        return self._finished.value
+
+    async def wait_finished(self) -> TaskResult:
+        """Wait until everything is torn down, however it ended. Inside a processor of this task: `RuntimeError`."""
+        self._refuse_inside("wait_finished")
+        await self._finished.wait_value(True)
+        assert self._result is not None
+        return self._result
+
+    async def flush(self, timeout: float | None = None) -> bool:
+        """Wait until everything queued before has been handled: True; False when `timeout` seconds pass first.
+
+        Answers that go up are not waited for. A task that ends first gives whether it handled everything.
+        """
+        self._refuse_inside("flush")
+        marker = FlushMarker(reached=trio.Event())
+        self._flushes.add(marker)
+        try:
+            with trio.move_on_after(math.inf if timeout is None else timeout):
+                if self.state not in FINAL:
+                    try:
+                        await self._entrance.mark(marker)
+                    except (trio.ClosedResourceError, trio.BrokenResourceError):
+                        await self._finished.wait_value(True)
+                    else:
+                        await marker.reached.wait()
+                return self.state not in (TaskState.CANCELLED, TaskState.FAILED)
+            return False
+        finally:
+            self._flushes.discard(marker)
+
+    def _refuse_inside(self, call: str) -> None:
+        if self._engine.is_inside():
+            raise RuntimeError(f"{self.name}.{call}() inside one of its own processors would wait for itself")
+
+    # -- frames out
+
+    @asynccontextmanager
+    async def open_output(
+        self, *types: type[Frame], buffer: float = 64, direction: Direction = Direction.DOWNSTREAM
+    ) -> AsyncIterator[trio.MemoryReceiveChannel[Frame]]:
+        """A channel of the frames of these types (none: of all) that reach the sink, or, upstream, the source.
+
+        When `buffer` frames wait in it the sink waits, so read it from another task than the one that queues.
+        What is in it stays readable after the end; then comes `trio.EndOfChannel`.
+        """
+        if not all(isinstance(t, type) and issubclass(t, Frame) for t in types):
+            raise ConfigurationError(f"{self.name}.open_output was given {types!r}, expected frame classes")
+        if not isinstance(buffer, int) and buffer != math.inf or isinstance(buffer, bool) or buffer < 0:
+            raise ConfigurationError(
+                f"{self.name}.open_output(buffer={buffer!r}): expected a number of frames, 0 or more, or math.inf"
+            )
+        send, receive = trio.open_memory_channel[Frame](buffer)
+        output = Output(types or (Frame,), send)
+        end = self._graph.sink if direction is Direction.DOWNSTREAM else self._graph.source
+        if self.state in FINAL:
+            send.close()
+        else:
+            end.outputs.append(output)
+        try:
+            with receive:
+                yield receive
+        finally:
+            end.close(output)
+
+    def _close_outputs(self) -> None:
+        for end in (self._graph.sink, self._graph.source):
+            for output in tuple(end.outputs):
+                end.close(output)
+
+    # -- observing
+
+    def add_observer(self, observer: object) -> None:
+        """Add an observer, also while the task runs; see `DESIGN` of observers in the documentation.
+
+        Raises `ConfigurationError` when it has a method `on_*` that is no event.
+        """
+        self._observers.add(observer)
+        self._watch_frames()
+
+    def remove_observer(self, observer: object) -> None:
+        """Remove an observer. Raises `ValueError` for one that is not there."""
+        self._observers.remove(observer)
+        self._watch_frames()
+
+    def _watch_frames(self) -> None:
+        wanted = self._observers.wants("on_frame_pushed", "on_frame_handled", "on_reached_sink", "on_reached_source")
+        if wanted != (self._engine.observed is not None):
+            self._engine.observe(_FrameEvents(self) if wanted else None)
+
+    def statistics(self) -> TaskStatistics:
+        """Counts and depths at this moment."""
+        channel = self._entrance.send.statistics()
+        return TaskStatistics(
+            state=self.state,
+            frames_in=self._entrance.count,
+            frames_out=self._graph.sink.count,
+            frames_up=self._graph.source.count,
+            push_waiting=channel.current_buffer_used + channel.tasks_waiting_send,
+            reported_errors=self._reported_errors,
+            processors=tuple(node.statistics() for node in self._graph.nodes) if self._run_called else (),
+        )
+
+    # -- what the engine tells (`Owner`)
+
+    def asked(self, frame: Frame) -> None:
+        """A request from inside the pipeline, or one that was queued."""
+        match frame:
+            case EndFrame() | StopFrame():
+                self._ask_end(frame)
+            case EndTaskFrame():
+                self.stop_when_done(frame.reason)
+            case StopTaskFrame():
+                self._ask_end(StopFrame(reason=frame.reason))
+            case CancelTaskFrame() | CancelFrame():
+                self.cancel(frame.reason)
+            case InterruptionTaskFrame() | InterruptionFrame():
+                self._engine.ask_interrupt()
+            case _:
+                raise RuntimeError(f"{self.name}: {frame.name} cannot be pushed by a processor")
+
+    def interrupted(self) -> None:
+        self._observers.tell("on_interrupt", self)
+
+    def interrupt_refused(self) -> None:
+        self._observers.tell("on_interrupt_refused", self)
+
+    def error_reported(self, frame: ErrorFrame) -> None:
+        self._reported_errors += 1
+        self._observers.tell("on_error", self, frame)
+
+
+_REQUESTS = (
+    LifecycleFrame,
+    CancelFrame,
+    InterruptionFrame,
+    EndTaskFrame,
+    StopTaskFrame,
+    CancelTaskFrame,
+    InterruptionTaskFrame,
+)
+
+
+class _FrameEvents:
+    """Hands frame events to the task's observers."""
+
+    def __init__(self, task: PipelineTask) -> None:
+        self._task = task
+        self._tell = task._observers.tell
+
+    def on_frame_pushed(self, processor: FrameProcessor, frame: Frame, direction: Direction) -> None:
+        self._tell("on_frame_pushed", self._task, processor, frame, direction)
+
+    def on_frame_handled(self, processor: FrameProcessor, frame: Frame, direction: Direction) -> None:
+        self._tell("on_frame_handled", self._task, processor, frame, direction)
+
+    def on_reached(self, frame: Frame, direction: Direction) -> None:
+        event = "on_reached_sink" if direction is Direction.DOWNSTREAM else "on_reached_source"
+        self._tell(event, self._task, frame)
+
+
+def _leaves(pipeline: FrameProcessor) -> Iterable[FrameProcessor]:
+    leaves = getattr(pipeline, "leaves", None)
+    return leaves() if leaves else (pipeline,)
+
+
+def _now() -> float:
+    try:
+        return trio.current_time()
+    except RuntimeError:
+        return 0.0
+
+

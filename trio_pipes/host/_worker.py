@@ -1,0 +1,50 @@
+"""What a runner can host."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Protocol, runtime_checkable
+
+import trio
+
+from trio_pipes._base import ConfigurationError, Requested
+
+__all__ = ["Worker", "check_is_worker"]
+
+
+@runtime_checkable
+class Worker(Protocol):
+    """A name, `run()`, and two requests. A worker that has `attach(runner)` is given its runner before the run."""
+
+    name: str
+
+    async def run(self, *, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> object:
+        """Work until the end; say `task_status.started()` when ready."""
+
+    def stop_when_done(self, reason: str | None = None) -> Requested:
+        """Accept nothing new, finish what was accepted, then end."""
+        ...
+
+    def cancel(self, reason: str | None = None) -> Requested:
+        """End now."""
+        ...
+
+
+def check_is_worker(worker: object, who: str) -> None:
+    """Raise unless `worker` can be hosted; the text says what was meant, as far as that can be told."""
+    if inspect.iscoroutine(worker):
+        worker.close()
+        raise TypeError(
+            f"{who} was given a coroutine. Pass the worker itself:\n"
+            f"    PipelineRunner(task)         # yes\n"
+            f"    PipelineRunner(task.run())   # no"
+        )
+    if isinstance(worker, type):
+        raise TypeError(f"{who} was given the class {worker.__name__}, expected an instance of it")
+    missing = [name for name in ("name", "run", "stop_when_done", "cancel") if not hasattr(worker, name)]
+    if missing:
+        hint = " Put a pipeline into a task: PipelineTask(pipeline)." if hasattr(worker, "process_frame") else ""
+        raise TypeError(f"{who} was given {worker!r}, which is no worker: it has no {', '.join(missing)}.{hint}")
+    name = worker.name  # type: ignore[attr-defined]  # looked at just above
+    if not isinstance(name, str) or not name:
+        raise ConfigurationError(f"{who} was given {worker!r}, whose name is {name!r}, expected a non-empty string")

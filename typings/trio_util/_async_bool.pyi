@@ -1,0 +1,4 @@
+from ._async_value import AsyncValue
+
+class AsyncBool(AsyncValue[bool]):
+    def __init__(self, value: bool = False) -> None: ...

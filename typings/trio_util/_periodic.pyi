@@ -1,0 +1,3 @@
+from collections.abc import AsyncGenerator
+
+def periodic(period: float) -> AsyncGenerator[tuple[float, float | None]]: ...
