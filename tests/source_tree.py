@@ -35,6 +35,10 @@ def modules() -> dict[str, Path]:
 
 MODULES = modules()
 
+# What users may import, besides the package itself; each of these decides in its `__all__` what is public in it.
+PUBLIC_ROOMS = ("io", "net", "observers", "testing", "transports", "triggers", "voice")
+PUBLIC_MODULES = ["trio_pipes", *(f"trio_pipes.{room}" for room in PUBLIC_ROOMS if f"trio_pipes.{room}" in MODULES)]
+
 
 def imports_of(module: str) -> Iterator[Import]:
     """Every import in a module: at the top, in functions and under TYPE_CHECKING alike."""

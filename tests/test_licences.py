@@ -84,6 +84,4 @@ def test_the_page_says_what_the_package_says(name: str, licence: str) -> None:
     if not said:
         assert families(licence), "the page names a licence also where the package's metadata has none"
     else:
-        # soundfile's row also tells of the library inside its wheel, which its metadata does not.
-        told = licence if name != "soundfile" else licence.partition(";")[0]
-        assert families(told) == families(said), f"the page: {licence}; {name}: {said}"
+        assert families(licence) == families(said), f"the page: {licence}; {name}: {said}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from docs_code import shell_lines_of
-from source_tree import MODULES, ROOT
+from source_tree import MODULES, PUBLIC_MODULES, ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 TEXT = {".py", ".pyi", ".md", ".toml", ".txt", ".cfg", ".ini", ".yml", ".yaml", ".json", ".sh", ""}
@@ -78,20 +78,17 @@ def test_constraints_are_names_and_versions_only() -> None:
 
 # ------------------------------------------------------------------------------------------------------- public names
 
-PUBLIC = [name for name in MODULES if not any(part.startswith("_") for part in name.split("."))]
-WITH_ALL = [name for name in PUBLIC if hasattr(importlib.import_module(name), "__all__")]
-
 
 def public_objects() -> list[tuple[str, object]]:
     """Every public name and what it is, each object once, by the first module that has it in `__all__`."""
     found: dict[str, object] = {}
-    for module in WITH_ALL:
+    for module in PUBLIC_MODULES:
         for name in importlib.import_module(module).__all__:
             found[f"{module}.{name}"] = getattr(importlib.import_module(module), name)
     return list(found.items())
 
 
-@pytest.mark.parametrize("module", WITH_ALL)
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
 def test_every_public_name_has_a_docstring(module: str) -> None:
     missing = []
     for address, value in public_objects():
@@ -131,5 +128,6 @@ def test_every_extra_has_code_behind_it() -> None:
     source = "\n".join(path.read_text() for path in MODULES.values())
     for extra, requirements in PROJECT["project"]["optional-dependencies"].items():
         for requirement in requirements:
-            module = re.split(r"[<>=\[; ]", requirement)[0].replace("-", "_")
-            assert re.search(rf"\b{module}\b", source), f"[{extra}] installs {requirement}, which nothing uses"
+            name = re.split(r"[<>=\[; ]", requirement)[0]
+            module = name.replace("-", "_")
+            assert re.search(rf"\b({name}|{module})\b", source), f"[{extra}] installs {requirement}, which nothing uses"

@@ -78,26 +78,22 @@ def test_a_second_signal_cancels(files, signum: int, code: int) -> None:
 FUNCTION = """
 import trio
 async def main():
-    print("up", flush=True)
     try:
+        print("up", flush=True)
         await trio.sleep(60)
     finally:
         print("cleaned up", flush=True)
 """
 
 # Through a nursery Ctrl-C arrives in an exception group.
-IN_A_NURSERY = """
-import trio
-async def inner():
-    print("up", flush=True)
-    try:
-        await trio.sleep(60)
-    finally:
-        print("cleaned up", flush=True)
-async def _main():
+IN_A_NURSERY = (
+    FUNCTION.replace("main", "_inner")
+    + """
+async def main():
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(inner)
+        nursery.start_soon(_inner)
 """
+)
 
 
 @pytest.mark.parametrize("text", [FUNCTION, IN_A_NURSERY], ids=["alone", "in a nursery"])
@@ -130,7 +126,7 @@ def test_a_failure_is_told_readably(run_app) -> None:
     assert "spoil" in told  # from the note that names the processor
     assert told.count("Traceback") == 1
     assert "/trio/" not in told, "frames of the machinery"
-    assert "/trio_pipes/" not in told, "frames of the machinery"
+    assert "/trio_pipes/flow/" not in told, "frames of the machinery"
 
 
 def test_the_whole_traceback_on_request(files) -> None:
@@ -174,7 +170,7 @@ def test_plain_lines_where_there_is_no_terminal(files) -> None:
     lines = err.splitlines()
     assert all(line.startswith("trio-pipes: ear: ") for line in lines), err
     assert "\x1b" not in err
-    states = [line.split()[2] for line in lines]
+    states = [line.split()[2].rstrip(",") for line in lines]
     assert states[-1] == "ended"
     assert "running" in states
     assert re.fullmatch(r"trio-pipes: ear: ended, 0 in, 0 out, 0 queued, 0:00:0\d", lines[-1])

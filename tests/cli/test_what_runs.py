@@ -42,9 +42,9 @@ def test_a_file_called_trio(files) -> None:
     assert (ended.returncode, ended.stdout) == (0, "slept\n"), ended
 
 
-def test_imported_private_and_uncallable_things_are_not_found(run_app) -> None:
+def test_imported_private_and_uncallable_things_are_not_found(files, run_app) -> None:
     text = "from other import theirs\nasync def _mine(): ...\nasync def needs(argument): ...\nasync def main(): print('main')\n"
-    (run_app.__closure__[0].cell_contents).write("async def theirs(): ...\n", "other.py")
+    files.write("async def theirs(): ...\n", "other.py")
     ended = run_app(text)
     assert (ended.returncode, ended.stdout) == (0, "main\n"), ended
 
@@ -63,7 +63,7 @@ BAD = {
     ),
     "arguments missing": ("async def main(name): ...\n", [], ["no arguments", "main (async def main(name))"]),
     "too many arguments": ("async def main(): ...\n", ["a", "b"], ["'a' 'b'", "async def main()"]),
-    "not Python": ("this is prose\n", [], ["'app.py' is not Python, line 1", "name another file"]),
+    "not Python": ("This is some prose.\n", [], ["'app.py' is not Python, line 1", "name another file"]),
     "a zero byte": ("\0", [], ["'app.py' is not Python"]),
     "raises": ("def f():\n    1 / 0\nf()\n", [], ["raised ZeroDivisionError", 'app.py", line 2, in f', "only defines"]),
     "exits": ("import sys\nsys.exit(0)\n", [], ["raised SystemExit"]),
@@ -84,7 +84,11 @@ NAMED = {
     "no such name": ("async def main(): ...\n", "mian", ["has no 'mian'", "main (async def main())"]),
     "a function": ("def main(): ...\n", "main", ["'main' in app.py is <function main", "async def"]),
     "a value": ("main = 3\n", "main", ["'main' in app.py is 3", "PipelineTask"]),
-    "a coroutine function that needs more": ("async def main(a): ...\n", "main", ["it is main(a)", "no arguments"]),
+    "a coroutine function that needs more": (
+        "async def main(a): ...\n",
+        "main",
+        ["it is async def main(a)", "no arguments"],
+    ),
 }
 
 

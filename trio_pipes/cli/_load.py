@@ -7,11 +7,11 @@ import inspect
 import symtable
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any, TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from trio_pipes import Pipeline, PipelineRunner, PipelineTask
 
@@ -73,7 +73,7 @@ def compile_file(path: Path) -> tuple[CodeType, list[str]]:
         raise UsageError(f"{str(path)!r} is a folder: expected a Python file. Name one inside it")
     try:
         source = importlib.util.decode_source(path.read_bytes())
-        code = compile(source, str(path), "exec", dont_inherit=True)
+        code = compile(source, str(path.absolute()), "exec", dont_inherit=True)
         table = symtable.symtable(source, str(path), "exec")
     except (SyntaxError, ValueError) as exc:  # ValueError: bytes that are no text, or a zero byte in it
         where = f", line {exc.lineno}" if isinstance(exc, SyntaxError) and exc.lineno else ""
@@ -122,21 +122,20 @@ def named(path: Path, module: ModuleType, name: str, own_names: Sequence[str], a
         raise UsageError(f"{name!r} in {path} is {value!r}: expected {EXPECTED}{hint}")
     if not fits(value, args):
         raise UsageError(
-            f"{name!r} in {path} cannot be called with {counted(args)}: it is {name}{inspect.signature(value)}. "
+            f"{name!r} in {path} cannot be called with {counted(args)}: it is {kind(name, value)}. "
             "Give the arguments that it takes"
         )
-    runnable: Runnable = value
-    return runnable
+    return value
 
 
-def is_runnable(value: object) -> bool:
+def is_runnable(value: object) -> TypeGuard[Runnable]:
     """Whether `run` knows how to run this."""
     return isinstance(value, Pipeline | PipelineTask | PipelineRunner) or inspect.iscoroutinefunction(value)
 
 
-def runnables(module: ModuleType, own_names: Sequence[str]) -> dict[str, Any]:
+def runnables(module: ModuleType, own_names: Sequence[str]) -> dict[str, Runnable]:
     """What of a file's own public names can be run; an object with two names counts once, under its first."""
-    found: dict[str, Any] = {}
+    found: dict[str, Runnable] = {}
     for name in own_names:
         value = getattr(module, name, None)
         if not name.startswith("_") and is_runnable(value) and not any(value is other for other in found.values()):
@@ -160,11 +159,11 @@ def counted(args: Sequence[str]) -> str:
     return " ".join(map(repr, args)) if args else "no arguments"
 
 
-def listed(found: dict[str, Any], names: Sequence[str] | dict[str, Any]) -> str:
+def listed(found: dict[str, Runnable], names: Iterable[str]) -> str:
     """Names with what they are, for a message."""
+    return ", ".join(f"{name} ({kind(name, found[name])})" for name in names)
 
-    def kind(name: str) -> str:
-        value = found[name]
-        return f"async def {name}{inspect.signature(value)}" if inspect.isroutine(value) else type(value).__name__
 
-    return ", ".join(f"{name} ({kind(name)})" for name in names)
+def kind(name: str, value: Runnable) -> str:
+    """What something is: a class, or an async function with its parameters."""
+    return f"async def {name}{inspect.signature(value)}" if callable(value) else type(value).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,11 +9,12 @@ from typing import Final
 
 import trio
 
-from trio_pipes import Pipeline, PipelineRunner, PipelineTask, TaskResult
+from trio_pipes import Pipeline, PipelineRunner, PipelineTask
 
 from ._load import Runnable, UsageError, load
 from ._report import leaves, print_failure
-from ._status import Status
+from ._status import show_status
+from ._watch import Watch
 
 __all__ = ["run_target"]
 
@@ -66,41 +66,16 @@ async def run_loaded(runnable: Runnable, args: Sequence[str], quiet: bool) -> in
     return await run_function(runnable, args)
 
 
-class SignalWatch:
-    """An observer of a runner and its tasks that learns which signal ended them, if one did."""
-
-    def __init__(self) -> None:
-        self.seen: signal.Signals | None = None
-
-    def on_worker_started(self, _runner: PipelineRunner, worker: object) -> None:
-        """Watch the tasks that the runner starts."""
-        if isinstance(worker, PipelineTask):
-            worker.add_observer(_Ending(self))
-
-
-class _Ending:
-    """The part of `SignalWatch` that observes one task: a runner gives the signal's name as the reason to end."""
-
-    def __init__(self, watch: SignalWatch) -> None:
-        self._watch = watch
-
-    def on_finished(self, _task: PipelineTask, result: TaskResult) -> None:
-        if found := re.fullmatch("(?:second )?(SIGINT|SIGTERM)", result.reason or ""):
-            self._watch.seen = signal.Signals[found[1]]
-
-
 async def run_runner(runner: PipelineRunner, quiet: bool) -> int:
     """Run a runner, with its tasks' status shown."""
-    watch = SignalWatch()
+    watch = Watch()
     runner.add_observer(watch)
     async with trio.open_nursery() as nursery:
         if not quiet:
-            status = Status()
-            runner.add_observer(status)
-            nursery.start_soon(status.show)
+            await nursery.start(show_status, watch)
         await runner.run()
         nursery.cancel_scope.cancel(reason="the run is over")
-    return ENDED if watch.seen is None else exit_code_of(watch.seen)
+    return ENDED if watch.ended_by is None else exit_code_of(watch.ended_by)
 
 
 async def run_function(function: Callable[..., Awaitable[object]], args: Sequence[str]) -> int:

@@ -2,7 +2,8 @@
 
 from ._block import Block, Frames, Out, processor
 from ._each import Each, each
-from ._engine import Engine, FrameObserver
+from ._contracts import FrameObserver
+from ._engine import Engine
 from ._ends import Output
 from ._frames import (
     CancelFrame,

@@ -33,7 +33,7 @@ def first_annotation(fn: Callable[..., Any], names: Mapping[str, Any], parameter
         return None
     if isinstance(annotation, str):
         inner = inspect.unwrap(fn)
-        closure = inspect.getclosurevars(inner).nonlocals if inspect.isfunction(inner) else {}
+        closure = _closure(inner)
         try:
             return eval(annotation, getattr(inner, "__globals__", {}), {**names, **closure})
         except Exception as exc:
@@ -43,10 +43,22 @@ def first_annotation(fn: Callable[..., Any], names: Mapping[str, Any], parameter
     return annotation
 
 
+def _closure(fn: Any) -> dict[str, Any]:
+    """The variables that a function closes over, those that have a value yet."""
+    values = {}
+    for name, cell in zip(getattr(getattr(fn, "__code__", None), "co_freevars", ()), getattr(fn, "__closure__", None) or ()):
+        try:
+            values[name] = cell.cell_contents
+        except ValueError:
+            continue
+    return values
+
+
 def frame_types(annotation: Any, fn: Callable[..., Any]) -> tuple[type[Frame], ...]:
     """The frame classes of an annotation: a class, a union, or a type variable's bound."""
     if isinstance(annotation, typing.TypeVar):
-        annotation = annotation.__bound__ or (typing.Union[annotation.__constraints__] or Frame)
+        bound = annotation.__bound__
+        annotation = typing.Union[annotation.__constraints__] if annotation.__constraints__ else bound or Frame
     if typing.get_origin(annotation) is typing.Annotated:
         annotation = typing.get_args(annotation)[0]
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):

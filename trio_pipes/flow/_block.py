@@ -17,12 +17,11 @@ from ._annotations import caller_names, first_annotation, frame_types
 from ._frames import LIFECYCLE, DataFrame, Direction, ErrorFrame, Frame, StartFrame
 from ._node import Node
 from ._params import ErrorPolicy
-from ._processor import FrameProcessor
-from ._recipe import Recipe
+from ._processor import FrameProcessor, Recipe
 from ._turn import FRAMES_A_TURN
 
 if TYPE_CHECKING:
-    from ._engine import Engine
+    from ._contracts import Run
 
 __all__ = ["Block", "Frames", "Out", "processor"]
 
@@ -155,7 +154,7 @@ class BlockNode(Node):
         super().__init__(processor)
         self.types = processor.types
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Run) -> None:
         super().attach(engine)
         self.ready = trio.Event()  # set-up is over: the body has asked for its first frame
         self.passing = False
@@ -215,7 +214,9 @@ class BlockNode(Node):
 
     def done_with_frame(self) -> None:
         self.inbox.frame = None
-        self.stale = False
+        if self.stale:
+            self.stale = False
+            self.refresh()
 
     async def _advance(self) -> Frame | None:
         """One frame along: None when it was not for the body."""
@@ -246,15 +247,22 @@ class BlockNode(Node):
             return frame
         if engine.observed:
             engine.observed.on_frame_pushed(self.processor, frame, Direction.DOWNSTREAM)
-        await self.below.accept(frame, self, nowait=False)
+        inbox.frame = frame  # so that an interrupt finds it while it waits for room
+        await self.below.accept(frame, nowait=False)
+        self.done_with_frame()
         return None
 
     def became_stale(self) -> None:
         """An interrupt: the frame in hand is stale, and so is what the body pushes for it."""
         self.stale = True
-        self.quick = False
+        self.refresh()
         for scope in self.scopes:
             scope.cancel(reason=f"interrupt of {self.engine.name}")
+
+    def refresh(self) -> None:
+        super().refresh()
+        if self.stale:
+            self.open = self.quick = False
 
     async def push_slow(self, frame: Frame, direction: Direction = Direction.DOWNSTREAM) -> None:
         if self.stale and getattr(frame, "interruptible", False) is True and not self.engine.over:

@@ -14,11 +14,9 @@ from ._frames import Direction, Frame, StartFrame
 from ._node import Node
 
 if TYPE_CHECKING:
-    from ._engine import Engine
-    from ._node import Receiver
-    from ._pipeline import ParallelPipeline
+    from ._contracts import Receiver, Run, Works
 
-__all__ = ["ForkNode", "Join"]
+__all__ = ["ForkNode", "Join", "JoinSide"]
 
 DOWN = Direction.DOWNSTREAM
 
@@ -51,12 +49,12 @@ class ForkNode(Node):
 
     __slots__ = ("sides", "up_once")
 
-    def __init__(self, processor: ParallelPipeline) -> None:
+    def __init__(self, processor: Works, branches: int) -> None:
         super().__init__(processor)
-        self.sides = [_ForkSide(self, i) for i in range(len(processor.branches))]
+        self.sides = [_ForkSide(self, i) for i in range(branches)]
         self.below = _Fan(self)
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Run) -> None:
         super().attach(engine)
         self.up_once = _Once()
 
@@ -76,19 +74,19 @@ class _Fan:
     def __init__(self, fork: ForkNode) -> None:
         self.fork = fork
 
-    async def accept(self, frame: Frame, pusher: Node, nowait: bool) -> None:
+    async def accept(self, frame: Frame, nowait: bool) -> None:
         for side in self.fork.sides:
-            await side.below.accept(frame, pusher, nowait)
+            await side.below.accept(frame, nowait)
 
-    async def accept_lifecycle(self, frame: Frame, pusher: Node) -> None:
+    async def accept_lifecycle(self, frame: Frame) -> None:
         for side in self.fork.sides:
-            await side.below.accept_lifecycle(frame, pusher)
+            await side.below.accept_lifecycle(frame)
 
-    def accept_urgent(self, frame: Frame, direction: Direction, pusher: Node | None) -> None:
+    def accept_urgent(self, frame: Frame, direction: Direction) -> None:
         for side in self.fork.sides:
-            side.below.accept_urgent(frame, direction, pusher)
+            side.below.accept_urgent(frame, direction)
 
-    def accept_up(self, frame: Frame, pusher: Node | None) -> None:
+    def accept_up(self, frame: Frame) -> None:
         raise AssertionError("the sides of the fork get what comes up")
 
 
@@ -101,19 +99,19 @@ class _ForkSide:
         self.fork = fork
         self.index = index
 
-    async def accept(self, frame: Frame, pusher: Node, nowait: bool) -> None:
+    async def accept(self, frame: Frame, nowait: bool) -> None:
         raise AssertionError("the fan hands frames down")
 
-    async def accept_lifecycle(self, frame: Frame, pusher: Node) -> None:
+    async def accept_lifecycle(self, frame: Frame) -> None:
         raise AssertionError("the fan hands frames down")
 
-    def accept_up(self, frame: Frame, pusher: Node | None) -> None:
+    def accept_up(self, frame: Frame) -> None:
         if self.fork.up_once.lets_through(frame, self.index):
-            self.fork.above.accept_up(frame, pusher)
+            self.fork.above.accept_up(frame)
 
-    def accept_urgent(self, frame: Frame, direction: Direction, pusher: Node | None) -> None:
+    def accept_urgent(self, frame: Frame, direction: Direction) -> None:
         if self.fork.up_once.lets_through(frame, self.index):
-            self.fork.above.accept_urgent(frame, direction, pusher)
+            self.fork.above.accept_urgent(frame, direction)
 
 
 class Join:
@@ -123,64 +121,63 @@ class Join:
     below: Receiver
 
     def __init__(self, branches: int) -> None:
-        self.sides = [_JoinSide(self, i) for i in range(branches)]
+        self.sides = [JoinSide(self, i) for i in range(branches)]
 
     def attach(self) -> None:
         """Begin a run."""
         self._down_once = _Once()
         self._arrived: dict[Frame, int] = {}  # lifecycle frames, and how many branches have handed them on
         self._passed_start = False
-        self._early: list[tuple[Frame, Node]] = []  # from branches that have started before the others
+        self._early: list[Frame] = []  # from branches that have started before the others
 
-    async def out(self, frame: Frame, branch: int, pusher: Node, nowait: bool) -> None:
+    async def out(self, frame: Frame, branch: int, nowait: bool) -> None:
         if not self._down_once.lets_through(frame, branch):
             return
         if self._passed_start:
-            await self.below.accept(frame, pusher, nowait)
+            await self.below.accept(frame, nowait)
         else:
-            self._early.append((frame, pusher))
+            self._early.append(frame)
 
-    async def lifecycle_out(self, frame: Frame, pusher: Node) -> None:
+    async def lifecycle_out(self, frame: Frame) -> None:
         count = self._arrived.get(frame, 0) + 1
         self._arrived[frame] = count
         if count < len(self.sides):
             return
         del self._arrived[frame]
-        await self.below.accept_lifecycle(frame, pusher)
+        await self.below.accept_lifecycle(frame)
         if isinstance(frame, StartFrame):
             while self._early:
-                early, early_pusher = self._early.pop(0)
-                await self.below.accept(early, early_pusher, nowait=True)
+                await self.below.accept(self._early.pop(0), nowait=True)
             self._passed_start = True
 
-    def urgent_out(self, frame: Frame, branch: int, pusher: Node | None) -> None:
+    def urgent_out(self, frame: Frame, branch: int) -> None:
         if self._down_once.lets_through(frame, branch):
-            self.below.accept_urgent(frame, DOWN, pusher)
+            self.below.accept_urgent(frame, DOWN)
 
     def drop_stale(self) -> int:
-        kept = [entry for entry in self._early if not entry[0].interruptible]
+        kept = [frame for frame in self._early if not frame.interruptible]
         dropped = len(self._early) - len(kept)
         self._early = kept
         return dropped
 
     # -- from below
 
-    def accept_up(self, frame: Frame, pusher: Node | None) -> None:
+    def accept_up(self, frame: Frame) -> None:
         for side in self.sides:
-            side.above.accept_up(frame, pusher)
+            side.above.accept_up(frame)
 
-    def accept_urgent(self, frame: Frame, direction: Direction, pusher: Node | None) -> None:
+    def accept_urgent(self, frame: Frame, direction: Direction) -> None:
         for side in self.sides:
-            side.above.accept_urgent(frame, direction, pusher)
+            side.above.accept_urgent(frame, direction)
 
-    async def accept(self, frame: Frame, pusher: Node, nowait: bool) -> None:
+    async def accept(self, frame: Frame, nowait: bool) -> None:
         raise AssertionError("the sides of the join get what comes down")
 
-    async def accept_lifecycle(self, frame: Frame, pusher: Node) -> None:
+    async def accept_lifecycle(self, frame: Frame) -> None:
         raise AssertionError("the sides of the join get what comes down")
 
 
-class _JoinSide:
+class JoinSide:
     """What the last processor of a branch has below it."""
 
     above: Receiver
@@ -189,14 +186,14 @@ class _JoinSide:
         self.join = join
         self.index = index
 
-    async def accept(self, frame: Frame, pusher: Node, nowait: bool) -> None:
-        await self.join.out(frame, self.index, pusher, nowait)
+    async def accept(self, frame: Frame, nowait: bool) -> None:
+        await self.join.out(frame, self.index, nowait)
 
-    async def accept_lifecycle(self, frame: Frame, pusher: Node) -> None:
-        await self.join.lifecycle_out(frame, pusher)
+    async def accept_lifecycle(self, frame: Frame) -> None:
+        await self.join.lifecycle_out(frame)
 
-    def accept_urgent(self, frame: Frame, direction: Direction, pusher: Node | None) -> None:  # noqa: ARG002
-        self.join.urgent_out(frame, self.index, pusher)
+    def accept_urgent(self, frame: Frame, direction: Direction) -> None:  # noqa: ARG002
+        self.join.urgent_out(frame, self.index)
 
-    def accept_up(self, frame: Frame, pusher: Node | None) -> None:
+    def accept_up(self, frame: Frame) -> None:
         raise AssertionError("the join hands frames up")

@@ -9,19 +9,41 @@ the class it got; anything else (nothing, several frames, another class) leaves 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import lru_cache
-from types import GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ._frames import ORDERED, Frame
-
-if TYPE_CHECKING:
-    from ._each import FunctionNode
 
 __all__ = ["Chain"]
 
 Result = Frame | Iterator[Frame] | None
+
+
+class Link(Protocol):
+    """One function of a row: its node."""
+
+    types: tuple[type[Frame], ...]
+    chain: Chain
+    chaining: bool
+    attention: bool
+    push: Callable[..., Awaitable[None]]
+
+    @property
+    def function(self) -> Callable[[Frame], Any]: ...
+
+    @property
+    def exit(self) -> Any: ...
+
+    async def stop_reading(self) -> None: ...
+
+    def look_up(self) -> None: ...
+
+    def failed(self, exc: Exception, frame: Frame | None) -> None: ...
+
+    def emit_special(self, frame: Frame) -> None: ...
+
+    def frames_of(self, results: object, frame: Frame) -> Iterator[Frame]: ...
 
 
 @lru_cache(maxsize=None)
@@ -32,11 +54,12 @@ def _template(length: int) -> Callable[..., Callable[[Frame], Result]]:
     for i in range(length):
         lines += [
             "        try:",
-            f"            x = f{i}(x)",
+            f"            y = f{i}(x)",
             "        except Exception as exc:",
             f"            return fail({i}, x, exc)",
-            "        if x.__class__ is not C:",
-            f"            return odd({i}, x)",
+            "        if y.__class__ is not C:",
+            f"            return odd({i}, y, x)",
+            "        x = y",
         ]
     lines += ["        return x", "    return run"]
     namespace: dict[str, Any] = {}
@@ -51,9 +74,12 @@ class Chain:
     The result is a frame, None, or an iterator of frames that has not run yet.
     """
 
-    __slots__ = ("nodes", "run_for")
+    __slots__ = ("nodes", "put", "run_for")
 
-    def __init__(self, nodes: list[FunctionNode]) -> None:
+    put: Callable[[Frame], bool]
+    """Puts a frame below the row at once, or gives False where that has to wait."""
+
+    def __init__(self, nodes: Sequence[Link]) -> None:
         self.nodes = nodes
         self.run_for: dict[type, Callable[[Frame], Result]] = _Learning(self.learn)
 
@@ -61,34 +87,53 @@ class Chain:
         """Compile the row for a class of frame."""
         taking = [i for i, node in enumerate(self.nodes) if issubclass(frame_class, node.types)]
 
-        def odd(i: int, result: object) -> Result:
-            return self._after(taking[i], result)
+        def odd(i: int, result: object, frame: Frame) -> Result:
+            return self._after(taking[i], result, frame)
 
         def fail(i: int, frame: Frame, exc: Exception) -> None:
             self.nodes[taking[i]].failed(exc, frame)
 
         return _template(len(taking))(frame_class, odd, fail, *(self.nodes[i].function for i in taking))
 
-    def _after(self, i: int, result: object) -> Result:
-        """What comes out of the row when the function at `i` returned something out of the ordinary."""
+    async def push_result(self, result: Result) -> None:
+        """Push what came out of the row."""
+        head, tail = self.nodes[0], self.nodes[-1]
+        tail.exit.quick = tail.exit.open
+        if isinstance(result, Frame):
+            await tail.push(result)
+        elif result is not None:
+            head.chaining = True
+            try:
+                for frame in result:
+                    await tail.push(frame)
+                    if head.attention:
+                        await head.stop_reading()
+            finally:
+                head.chaining = False
+                if head.attention:
+                    head.look_up()
+
+    def _after(self, i: int, result: object, frame: Frame) -> Result:
+        """What comes out of the row when the function at `i` returned something out of the ordinary for `frame`."""
         if result is None:
             return None
         if not isinstance(result, Frame):
-            return self._each_of(i, result)
+            return self._each_of(i, result, frame)
         if result._lane != ORDERED:
             self.nodes[i].emit_special(result)
             return None
         if i + 1 == len(self.nodes):
             return result
-        return self.nodes[i + 1].chain.run_for[result.__class__](result)
+        run = self.nodes[i + 1].chain.run_for[result.__class__]
+        return run(result)
 
-    def _each_of(self, i: int, results: object) -> Iterator[Frame]:
-        for frame in self.nodes[i].frames_of(results):
-            result = self._after(i, frame)
-            if isinstance(result, GeneratorType):
-                yield from result
+    def _each_of(self, i: int, results: object, frame: Frame) -> Iterator[Frame]:
+        for item in self.nodes[i].frames_of(results, frame):
+            result = self._after(i, item, item)
+            if isinstance(result, Frame):
+                yield result
             elif result is not None:
-                yield result  # type: ignore[misc]  # a frame: iterators are generators here
+                yield from result
 
 
 class _Learning(dict[type, Callable[[Frame], Result]]):

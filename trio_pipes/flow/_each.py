@@ -14,11 +14,10 @@ from ._chain import Chain
 from ._frames import DataFrame, Direction, Frame, LifecycleFrame
 from ._node import Node
 from ._params import ErrorPolicy
-from ._processor import FrameProcessor
-from ._recipe import Recipe
+from ._processor import FrameProcessor, Recipe
 
 if TYPE_CHECKING:
-    from ._engine import Engine
+    from ._contracts import Run
 
 __all__ = ["Each", "each"]
 
@@ -92,15 +91,15 @@ def _is_async(fn: object) -> bool:
 class FunctionNode(Node):
     """The node of a function; synchronous ones in a row are compiled into a chain."""
 
-    __slots__ = ("fused", "lifecycle_types", "put", "tail", "types")
+    __slots__ = ("chain", "fused", "lifecycle_types", "tail", "types")
 
     def __init__(self, processor: EachProcessor) -> None:
         super().__init__(processor)
         self.types = processor.types
         self.lifecycle_types = tuple(t for t in processor.types if issubclass(t, LifecycleFrame))
         self.fused = False  # runs within the task of whoever pushes
+        self.chain: Chain  # the row of functions that begins here, for those that are chainable
         self.tail: FunctionNode = self  # the last of the chain that begins here
-        self.put: Callable[[Frame], bool]
 
     @property
     def function(self) -> Callable[[Frame], Any]:
@@ -112,7 +111,7 @@ class FunctionNode(Node):
         processor = cast("EachProcessor", self.processor)
         return not processor.is_async and not any(_may_be_special(t) for t in self.types)
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Run) -> None:
         super().attach(engine)
         if self.chainable:
             self.process = self._process_by_chain
@@ -126,45 +125,30 @@ class FunctionNode(Node):
     def takes_lifecycle(self, frame: Frame) -> bool:
         return isinstance(frame, self.lifecycle_types)
 
-    async def accept(self, frame: Frame, pusher: Node, nowait: bool) -> None:
+    async def accept(self, frame: Frame, nowait: bool) -> None:
         if not self.fused:
-            await super().accept(frame, pusher, nowait)
+            await super().accept(frame, nowait)
         elif self.engine.observed:
             await self.handle(frame, DOWN)
         else:
             result = self.chain.run_for[frame.__class__](frame)
             if isinstance(result, Frame):
-                await self.tail.below.accept(result, self.tail, nowait)
+                await self.tail.below.accept(result, nowait)
             elif result is not None:
                 for item in result:
-                    await self.tail.below.accept(item, self.tail, nowait)
+                    await self.tail.push(item)  # one after the other: with every look that a push takes
 
-    async def accept_lifecycle(self, frame: Frame, pusher: Node) -> None:
+    async def accept_lifecycle(self, frame: Frame) -> None:
         if self.fused:
             await self.lifecycle(frame)
         else:
-            await super().accept_lifecycle(frame, pusher)
+            await super().accept_lifecycle(frame)
 
     async def _process_by_chain(self, frame: Frame, direction: Direction) -> None:
         if self.engine.observed:
             await self.processor.process_frame(frame, direction)
         else:
-            await self.push_result(self.chain.run_for[frame.__class__](frame))
-
-    @property
-    def put_below(self) -> Callable[[Frame], bool]:
-        """Puts what came out of the chain below it, or gives False where that has to wait."""
-        return self.tail.put
-
-    async def push_result(self, result: Frame | Iterator[Frame] | None) -> None:
-        """Push what came out of the chain."""
-        push = self.tail.push
-        self.exit.quick = self.exit.open
-        if isinstance(result, Frame):
-            await push(result)
-        elif result is not None:
-            for frame in result:
-                await push(frame)
+            await self.chain.push_result(self.chain.run_for[frame.__class__](frame))
 
     def emit_special(self, frame: Frame) -> None:
         """A system or lifecycle frame that the function returned."""
@@ -174,12 +158,12 @@ class FunctionNode(Node):
         else:
             self._push_urgent(frame, DOWN)
 
-    def frames_of(self, results: object) -> Iterator[Frame]:
-        """The frames of an iterable that the function returned; its errors are this node's."""
+    def frames_of(self, results: object, frame: Frame) -> Iterator[Frame]:
+        """The frames of an iterable that the function returned for `frame`; its errors are this node's."""
         try:
             yield from frames_in(results, self.name)
         except Exception as exc:  # noqa: BLE001  (handed on)
-            self.failed(exc, None)
+            self.failed(exc, frame)
 
 
 def _may_be_special(frame_type: type[Frame]) -> bool:

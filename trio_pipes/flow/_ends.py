@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
+from trio.lowlevel import Task
 
 from ._frames import Direction, EndFrame, ErrorFrame, FlushMarker, Frame, StartFrame, StopFrame
 from ._lane import Lane
 
 if TYPE_CHECKING:
-    from ._engine import Engine
-    from ._node import Node
+    from ._contracts import Receiver, Run
 
 __all__ = ["Output", "Sink", "Source"]
 
@@ -28,7 +29,9 @@ class Output:
 class _End:
     """Where frames leave. Urgent and upstream ones are handed out by a lane, so that no pusher waits."""
 
-    engine: Engine
+    engine: Run
+    above: Receiver
+    below: Receiver
 
     def __init__(self, direction: Direction) -> None:
         self.direction = direction
@@ -38,20 +41,52 @@ class _End:
         self.open = self.quick = False  # the attributes that a lane's owner has
         self.started = False
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Run) -> None:
         self.engine = engine
         self.count = 0
         self.started = False
-        self.lane = Lane(self, self.direction, urgent=True)  # type: ignore[arg-type]  # an end is all the owner it needs
+        self.lane = Lane(self, self.direction, urgent=True)
+        self._waiting: list[tuple[Task, Frame, trio.CancelScope]] = []  # for a reader
+        self._owed: dict[Frame, list[Output]] = {}  # what the lane still has to deliver, and to whom
 
     async def deliver(self, frame: Frame) -> None:
         """Hand a frame to the outputs that want it; wait for those that are full."""
-        for output in tuple(self.outputs):
-            if isinstance(frame, output.types):
-                try:
-                    await output.channel.send(frame)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    self.close(output)  # the reader has left its block
+        await self._send(frame, [output for output in self.outputs if isinstance(frame, output.types)])
+
+    async def _send(self, frame: Frame, outputs: list[Output]) -> None:
+        while outputs:
+            try:
+                outputs[0].channel.send_nowait(frame)
+            except trio.WouldBlock:
+                if not await self._wait_and_send(frame, outputs):
+                    return
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self.close(outputs[0])  # the reader has left its block
+            outputs.pop(0)
+
+    async def _wait_and_send(self, frame: Frame, outputs: list[Output]) -> bool:
+        """False when the frame has become stale meanwhile."""
+        with trio.CancelScope() as scope:
+            entry = (trio.lowlevel.current_task(), frame, scope)
+            self._waiting.append(entry)
+            try:
+                await outputs[0].channel.send(frame)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self.close(outputs[0])
+            except trio.Cancelled:
+                if not frame.interruptible and not self.engine.over:  # its pusher is stopped, and it must not be lost
+                    self._owed[frame] = outputs
+                    self.lane.put(frame)
+                raise
+            finally:
+                self._waiting.remove(entry)
+        return not scope.cancelled_caught
+
+    def discard_waiting(self, is_stale: Callable[[Task, Frame], bool]) -> None:
+        """Let those go on whose frame has become stale while it waited for a reader."""
+        for task, frame, scope in self._waiting:
+            if is_stale(task, frame):
+                scope.cancel(reason="the frame is stale")
 
     def close(self, output: Output) -> None:
         output.channel.close()
@@ -87,12 +122,18 @@ class _End:
         lane.start()
         self.engine.check_quiet()
 
-    async def handle(self, frame: Frame, direction: Direction) -> None:  # noqa: ARG002
+    async def take(self, frame: Frame, direction: Direction) -> None:  # noqa: ARG002
+        owed = self._owed.pop(frame, None)
+        if owed is not None:
+            await self._send(frame, owed)
+            return
         self.arrived(frame)
         await self.deliver(frame)
 
     def failed(self, exc: Exception, frame: Frame | None) -> None:  # noqa: ARG002
         self.engine.fail(exc)
+
+    def has_unwound(self) -> None: ...
 
 
 class Sink(_End):
@@ -101,7 +142,7 @@ class Sink(_End):
     def __init__(self) -> None:
         super().__init__(Direction.DOWNSTREAM)
 
-    async def accept(self, frame: Frame, pusher: Node, nowait: bool) -> None:  # noqa: ARG002
+    async def accept(self, frame: Frame, nowait: bool) -> None:
         self.arrived(frame)
         if not self.outputs:
             return
@@ -110,7 +151,7 @@ class Sink(_End):
         else:
             await self.deliver(frame)
 
-    async def accept_lifecycle(self, frame: Frame, pusher: Node) -> None:  # noqa: ARG002
+    async def accept_lifecycle(self, frame: Frame) -> None:
         if isinstance(frame, FlushMarker):
             frame.reached.set()
             return
@@ -137,10 +178,10 @@ class Sink(_End):
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.close(output)
 
-    def accept_urgent(self, frame: Frame, direction: Direction, pusher: Node | None) -> None:  # noqa: ARG002
+    def accept_urgent(self, frame: Frame, direction: Direction) -> None:  # noqa: ARG002
         self.put(frame)
 
-    def accept_up(self, frame: Frame, pusher: Node | None) -> None:
+    def accept_up(self, frame: Frame) -> None:
         raise AssertionError("nothing is below the sink")
 
 
@@ -150,20 +191,20 @@ class Source(_End):
     def __init__(self) -> None:
         super().__init__(Direction.UPSTREAM)
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Run) -> None:
         super().attach(engine)
         self.started = True  # what comes up has been started by definition
 
-    def accept_up(self, frame: Frame, pusher: Node | None) -> None:  # noqa: ARG002
+    def accept_up(self, frame: Frame) -> None:
         self.put(frame)
 
-    def accept_urgent(self, frame: Frame, direction: Direction, pusher: Node | None) -> None:  # noqa: ARG002
+    def accept_urgent(self, frame: Frame, direction: Direction) -> None:  # noqa: ARG002
         if isinstance(frame, ErrorFrame):
             self.engine.error_reported(frame)
         self.put(frame)
 
-    async def accept(self, frame: Frame, pusher: Node, nowait: bool) -> None:
+    async def accept(self, frame: Frame, nowait: bool) -> None:
         raise AssertionError("nothing is above the source")
 
-    async def accept_lifecycle(self, frame: Frame, pusher: Node) -> None:
+    async def accept_lifecycle(self, frame: Frame) -> None:
         raise AssertionError("lifecycle frames go down")

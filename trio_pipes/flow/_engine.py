@@ -22,7 +22,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Iterator
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from trio.lowlevel import Task, current_task
@@ -39,43 +39,18 @@ from ._turn import turn_of_this_run
 
 if TYPE_CHECKING:
     from ._lane import Lane
+    from ._contracts import FrameObserver, Owner
     from ._node import Node
     from ._params import PipelineParams
-    from ._processor import FrameProcessor
     from ._turn import Turn
 
-__all__ = ["Engine", "FrameObserver", "Owner"]
+__all__ = ["Engine"]
 
 logger = logging.getLogger("trio_pipes")
 
 # A handler that keeps Trio's loop from turning for longer than this (seconds) is named in a warning. Half a
 # second is an audible gap in anybody's audio, and far above what a loaded machine adds.
 STALL: Final = 0.5
-
-
-class Owner(Protocol):
-    """Who runs an engine and answers what its processors ask for."""
-
-    name: str
-
-    def asked(self, frame: Frame) -> None:
-        """A processor pushed a lifecycle frame of its own, or a request such as `EndTaskFrame`."""
-
-    def interrupted(self) -> None: ...
-
-    def interrupt_refused(self) -> None: ...
-
-    def error_reported(self, frame: ErrorFrame) -> None: ...
-
-
-class FrameObserver(Protocol):
-    """Who watches each frame."""
-
-    def on_frame_pushed(self, processor: FrameProcessor, frame: Frame, direction: Direction) -> None: ...
-
-    def on_frame_handled(self, processor: FrameProcessor, frame: Frame, direction: Direction) -> None: ...
-
-    def on_reached(self, frame: Frame, direction: Direction) -> None: ...
 
 
 class Engine:
@@ -116,15 +91,22 @@ class Engine:
                     await self._run(feed, on_started)
             except Exception as exc:  # noqa: BLE001  (kept, and raised below)
                 self._errors.extend(_flat(exc))
+            except BaseException as exc:
+                # A cancel from outside, or an interrupt from the keyboard: it goes on, beside what else went wrong.
+                if self._errors or self._verdict:
+                    raise BaseExceptionGroup(f"{self.name} failed", [exc, *self._all_errors()]) from None
+                raise
             finally:
                 self.over = True
                 self.running = False
                 self.graph.detach()
         if self._errors:
-            errors = [self._verdict, *self._errors] if self._verdict else self._errors
-            raise ExceptionGroup(f"{self.name} failed", errors)
+            raise ExceptionGroup(f"{self.name} failed", self._all_errors())
         if self._verdict:
             raise self._verdict
+
+    def _all_errors(self) -> list[Exception]:
+        return [self._verdict, *self._errors] if self._verdict else self._errors
 
     async def _run(self, feed: Callable[[], Awaitable[None]], on_started: Callable[[], None]) -> None:
         ended = False
@@ -237,7 +219,7 @@ class Engine:
     def interrupt(self) -> None:
         """Make everything stale; see `_interrupt`."""
         if self.running and not self.over:
-            interrupt_all(self)
+            interrupt_all(self.graph, self.lanes, self.lane_here())
             self.owner.interrupted()
 
     def ask_interrupt(self) -> None:
@@ -281,11 +263,6 @@ class Engine:
         exc.add_note(f"fatal error of {getattr(frame.processor, 'name', None)!r}: {frame.error}")
         self.fail(exc)
 
-    def check_flood(self, lane: Lane) -> None:
-        if len(lane.q) > self.params.lane_limit:
-            kind = "urgent" if lane.urgent else "ordered"
-            self.flood(lane.node.name, f"in the {kind} {lane.direction.value} lane", len(lane.q))
-
     def flood(self, name: str, where: str, depth: int) -> None:
         error = FloodError(
             f"{self.name}: {depth} frames wait {where} of {name!r}, more than lane_limit={self.params.lane_limit}. "
@@ -308,11 +285,11 @@ class Engine:
             if not any(node.busy() for node in self.nodes) and not any(end.busy() for end in ends):
                 self._quiet.set()
 
-    def check_stall(self, lane: Lane, began: float) -> None:
+    def check_stall(self, node: Node, began: float) -> None:
         """Name the handler that has kept the loop from turning; `began` as `time.perf_counter` gives it."""
         took = perf_counter() - max(began, self.turn.began)
         if took > STALL:
-            names = ", ".join(repr(name) for name in _fused_with(lane.node))
+            names = ", ".join(repr(name) for name in _fused_with(node))
             logger.warning(
                 "%s: %s kept Trio's loop from turning for %.2f s. Move blocking work to trio.to_thread.run_sync, "
                 "or a process%s.",
@@ -379,10 +356,10 @@ def _flat(exc: Exception) -> Iterator[Exception]:
 
 def _fused_with(node: Any) -> Iterator[str]:
     """The processors that work in this node's task."""
-    yield node.name
-    below = getattr(node, "below", None)
-    while getattr(below, "shares_task", False) or getattr(below, "fused", False):
-        yield below.name
-        below = below.below
+    while True:
+        yield node.name
+        node = node.below
+        if not (getattr(node, "shares_task", False) or getattr(node, "fused", False)):
+            return
 
 

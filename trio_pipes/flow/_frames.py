@@ -64,10 +64,12 @@ class Frame:
 
     # False: an interrupt leaves the frame and its handler alone. The hot path reads this one attribute:
     # what is interruptible is an ordinary frame of the ordered lane, and nothing else is.
-    interruptible: ClassVar[bool] = True
+    interruptible = True
     _lane: ClassVar[int] = ORDERED
 
     def __init_subclass__(cls) -> None:
+        if cls.__module__ == __name__:
+            return
         if isinstance(cls.__dict__.get("interruptible"), bool) and "interruptible" not in cls.__annotations__:
             raise TypeError(
                 f"{cls.__name__}.interruptible is a field, and a plain class attribute cannot change its "
@@ -96,7 +98,7 @@ class Frame:
 class SystemFrame(Frame):
     """Urgent: overtakes ordered frames, is ordered against other system frames, survives an interrupt."""
 
-    interruptible: ClassVar[bool] = False
+    interruptible = False
     _lane: ClassVar[int] = URGENT
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._block import BlockNode
-from ._branches import ForkNode, Join
+from ._branches import ForkNode, Join, JoinSide
 from ._chain import Chain
 from ._each import FunctionNode
 from ._ends import Sink, Source
 from ._hop import make_push, make_put
 from ._node import Node
 from ._pipeline import ParallelPipeline, Pipeline
-from ._processor import FrameProcessor
 
 if TYPE_CHECKING:
-    from ._engine import Engine
+    from ._contracts import Run
+    from ._processor import FrameProcessor
 
 __all__ = ["Graph"]
 
@@ -32,9 +32,11 @@ class Graph:
         last, _ = self._place(pipeline, self.source, None)
         _link(last, self.sink)
         self.first = self.nodes[0]
+        for node in self.nodes:
+            node.functions = _functions_below(node)
         _compile_chains(self.nodes)
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Run) -> None:
         """Begin a run: fresh lanes, and each processor's push made for its place."""
         self.source.attach(engine)
         self.sink.attach(engine)
@@ -45,17 +47,13 @@ class Graph:
         for node in reversed(self.nodes):
             node.push = make_push(node)
             node.exit = _exit_of(node)
-            if isinstance(node, FunctionNode):
-                node.put = make_put(node)
-            processor = node.processor
-            processor._node = node
-            if type(processor).push_frame is FrameProcessor.push_frame:
-                processor.push_frame = node.push  # type: ignore[method-assign]  # saves a call for each frame
+            if isinstance(node, FunctionNode) and node.chainable:
+                node.chain.put = make_put(node.tail)
+            node.processor._bind(node)
 
     def detach(self) -> None:
         for node in self.nodes:
-            if "push_frame" in vars(node.processor):
-                del node.processor.push_frame
+            node.processor._unbind()
 
     # -- building; `above` is what frames come from, `head` whose task may be shared
 
@@ -73,7 +71,7 @@ class Graph:
         return node, head
 
     def _place_branches(self, parallel: ParallelPipeline, above: Any) -> Join:
-        fork = ForkNode(parallel)
+        fork = ForkNode(parallel, len(parallel.branches))
         fork.head = fork
         fork.above = above
         above.below = fork
@@ -107,6 +105,20 @@ def _link(above: Any, below: Any) -> None:
     below.above = above
 
 
+def _functions_below(node: Node) -> tuple[Node, ...]:
+    """The synchronous functions that run within the pushes of a node, also behind the end of its branch."""
+    functions: list[Node] = []
+    below: Any = node.below
+    while True:
+        if isinstance(below, JoinSide):
+            below = below.join.below
+        elif isinstance(below, FunctionNode) and below.fused:
+            functions.append(below)
+            below = below.below
+        else:
+            return tuple(functions)
+
+
 def _exit_of(node: Node) -> Node:
     below = node.below
     if isinstance(below, Node) and (below.shares_task or (isinstance(below, FunctionNode) and below.fused)):
@@ -120,5 +132,5 @@ def _compile_chains(nodes: list[Node]) -> None:
             row = [node]
             while isinstance(row[-1].below, FunctionNode) and row[-1].below.fused:
                 row.append(row[-1].below)
-            node.chain = Chain(row)
+            node.row = node.chain = Chain(row)
             node.tail = row[-1]

@@ -86,8 +86,8 @@ def make_put(node: Node) -> Callable[[Frame], bool]:
     return lambda frame: False  # noqa: ARG005
 
 
-def _may_have_helpers(processor: FrameProcessor) -> bool:
-    return type(processor).lifespan is not FrameProcessor.lifespan
+def _may_have_helpers(processor: object) -> bool:
+    return getattr(type(processor), "lifespan", None) is not FrameProcessor.lifespan
 
 
 def _to_inbox(node: Node, below: Node) -> Callable[..., Awaitable[None]]:
@@ -140,8 +140,8 @@ def _to_neighbour(node: Node, below: Node) -> Callable[..., Awaitable[None]]:
             below.failed(exc, frame)
         finally:
             below.frame = None
-        if below.attention:
-            await below.look_up()
+            if below.attention:
+                below.look_up()
 
     return push
 
@@ -185,10 +185,12 @@ def _to_chain(node: Node, first: FunctionNode) -> Callable[..., Awaitable[None]]
             elif result is not None:
                 for item in result:
                     await push_on(item)
+                    if node.attention:
+                        await node.stop_reading()
         finally:
             node.chaining = False
-        if node.attention:
-            await node.look_up()
+            if node.attention:
+                node.look_up()
 
     return push
 

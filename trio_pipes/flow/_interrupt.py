@@ -17,85 +17,94 @@ from typing import TYPE_CHECKING
 
 from ._block import BlockNode
 from ._frames import Direction, Frame, InterruptionFrame
-from ._node import CLOSED
+from ._node import Node
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trio.lowlevel import Task
 
-    from ._engine import Engine
+    from ._graph import Graph
     from ._lane import Lane
-    from ._node import Node
 
 __all__ = ["interrupt_all"]
 
 
-def interrupt_all(engine: Engine) -> None:
-    """Interrupt a running pipeline; the caller may be one of its handlers."""
-    asker = engine.lane_here()
-    for node in engine.nodes:
+def interrupt_all(graph: Graph, lanes: Mapping[Task, Lane], asker: Lane | None) -> None:
+    """Interrupt a running pipeline, whose busy lanes are `lanes`; `asker` is the one whose handler asks."""
+    nodes = graph.nodes
+    for node in nodes:
         node.quick = False
-    for lane in list(engine.lanes.values()):
+        node.inbox.admit_uninterruptible()
+    for lane in tuple(lanes.values()):
         if lane is not asker:
             _stop(lane)
     if asker is not None:
         _stop_those_above(asker)
-    for node in engine.nodes:
-        _drop_stale(node, engine)
-    for join in engine.graph.joins:
+    for node in nodes:
+        _drop_stale(node, lanes)
+    for join in graph.joins:
         join.drop_stale()
+    graph.sink.discard_waiting(lambda task, frame: _is_of_stale_block(lanes, task, frame))
     frame = InterruptionFrame()
     frame._given = True
-    for node in engine.nodes:
+    for node in nodes:
         _announce(node, frame, asker)
 
 
 def _stop(lane: Lane) -> None:
     """Stop the handler of a lane if the frame in its hand is stale."""
     frame, node = lane.frame, lane.node
-    if lane.urgent or lane.stop or frame is None or not frame.interruptible:
+    if not isinstance(node, Node) or lane.urgent or lane.stop or frame is None or not frame.interruptible:
         return
     if isinstance(node, BlockNode) and lane is node.inbox:
         node.became_stale()
         return
-    stack = [node]
-    if lane is node.inbox:
-        stack += [member for member in node.members if _is_working(member)]
-    _doom(lane, stack)
+    _doom(lane, _stack(lane, node))
     lane.stop = True
     node.refresh()
     assert lane.scope is not None
     lane.scope.cancel(reason=f"interrupt of {node.engine.name}")
 
 
+def _stack(lane: Lane, node: Node) -> list[Node]:
+    """The nodes whose handlers run in a lane's task: its own, and neighbours and functions that share it."""
+    handlers = [node]
+    if lane is node.inbox:
+        handlers += [member for member in node.members if member.has_in_hand()]
+    return handlers
+
+
 def _stop_those_above(asker: Lane) -> None:
     """See to it that the handlers which wait for the asker, in the same task, are stopped when it returns."""
     node = asker.node
-    if asker is not node.inbox or asker.frame is None or not asker.frame.interruptible or asker.stop:
+    if not isinstance(node, Node) or asker is not node.inbox or asker.frame is None or asker.stop:
         return
-    stack = [node, *(member for member in node.members if _is_working(member))]
-    innermost = stack[-1]
-    above = stack if innermost.chaining else stack[:-1]  # a function below the innermost is the asker then
-    if above and not isinstance(node, BlockNode):
+    if not asker.frame.interruptible or isinstance(node, BlockNode):
+        return
+    handlers = _stack(asker, node)
+    innermost = handlers[-1]
+    above = handlers if innermost.chaining else handlers[:-1]  # a function below the innermost is the asker then
+    if above:
         _doom(asker, above)
         innermost.returning = innermost.attention = True
 
 
-def _is_working(member: Node) -> bool:
-    return member.frame is not None and member.frame is not CLOSED
-
-
-def _doom(lane: Lane, stack: list[Node]) -> None:
-    lane.stack = tuple(stack)
-    for node in stack:
+def _doom(lane: Lane, handlers: list[Node]) -> None:
+    """Make what these nodes push for their frames stale, and wait for them before they are told."""
+    nodes = [node for handler in handlers for node in (handler, *handler.functions)]
+    new = [node for node in dict.fromkeys(nodes) if node not in lane.stack]
+    lane.stack += tuple(new)
+    for node in new:
         node.unwinding += 1
         node.refresh()
 
 
-def _drop_stale(node: Node, engine: Engine) -> None:
+def _drop_stale(node: Node, lanes: Mapping[Task, Lane]) -> None:
     inbox = node.inbox
     dropped = inbox.drop_stale()
     if inbox.waiting:
-        dropped += inbox.discard_waiting(lambda task, frame: _is_of_stale_block(engine, task, frame))
+        dropped += inbox.discard_waiting(lambda task, frame: _is_of_stale_block(lanes, task, frame))
     if node.up is not None:
         dropped += node.up.drop_stale()
     kept = [frame for frame in node.early if not frame.interruptible]
@@ -106,9 +115,9 @@ def _drop_stale(node: Node, engine: Engine) -> None:
     inbox.start()
 
 
-def _is_of_stale_block(engine: Engine, task: Task, frame: Frame) -> bool:
+def _is_of_stale_block(lanes: Mapping[Task, Lane], task: Task, frame: Frame) -> bool:
     """A block's body is not stopped while it waits for room, but what it wanted to push is stale."""
-    lane = engine.lanes.get(task)
+    lane = lanes.get(task)
     return lane is not None and isinstance(lane.node, BlockNode) and lane.node.stale and frame.interruptible
 
 

@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import Abort, Task, checkpoint, current_task, reschedule, wait_task_rescheduled
 
-from ._frames import LIFECYCLE, Direction, Frame, InterruptionFrame
+from ._frames import Direction, Frame
 from ._turn import FRAMES_A_TURN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from ._node import Node
+    from ._contracts import InboxOwner, LaneOwner, Row
 
 __all__ = ["Inbox", "Lane"]
 
@@ -56,7 +56,7 @@ class Lane:
         "urgent",
     )
 
-    def __init__(self, node: Node, direction: Direction, *, urgent: bool = False) -> None:
+    def __init__(self, node: LaneOwner, direction: Direction, *, urgent: bool = False) -> None:
         self.node = node
         self.direction = direction
         self.urgent = urgent
@@ -69,7 +69,7 @@ class Lane:
         self.task: Task | None = None
         self.scope: trio.CancelScope | None = None
         self.stop = False  # an interrupt has cancelled `scope`
-        self.stack: tuple[Node, ...] = ()  # whose handlers that stops
+        self.stack: tuple[LaneOwner, ...] = ()  # whose handlers that stops
 
     # -- frames in
 
@@ -79,7 +79,7 @@ class Lane:
         q.append(frame)
         if len(q) > self.peak:
             self.peak = len(q)
-            self.node.engine.check_flood(self)
+            self._check_flood()
         self.start()
 
     def start(self) -> None:
@@ -90,6 +90,12 @@ class Lane:
             self.active = True
             self.node.lane_busy(self)
             self.node.engine.spawn(self.drain)
+
+    def _check_flood(self) -> None:
+        engine = self.node.engine
+        if len(self.q) > engine.params.lane_limit:
+            kind = "urgent" if self.urgent else "ordered"
+            engine.flood(self.node.name, f"in the {kind} {self.direction.value} lane", len(self.q))
 
     def drop_stale(self) -> int:
         """Forget the frames that an interrupt makes stale; how many these were."""
@@ -123,17 +129,13 @@ class Lane:
             self.admit()
             self.frame = frame
             self.since = turn.now
-            if frame._lane == LIFECYCLE:
-                await node.lifecycle(frame)
-            elif type(frame) is InterruptionFrame and frame._given:
-                await node.interrupted(frame)
-            else:
-                await node.handle(frame, self.direction)
+            await node.take(frame, self.direction)
             self.frame = None
             count -= 1
             if count == 0 or perf_counter() > turn.until:
                 count = FRAMES_A_TURN
                 if not self.stop:
+                    node.engine.check_stall(node, turn.began)
                     await checkpoint()
 
     def admit(self) -> None:
@@ -191,7 +193,9 @@ class Inbox(Lane):
 
     __slots__ = ("attention", "bound", "coro", "left", "limit", "low", "terminal", "waiting")
 
-    def __init__(self, node: Node, bound: int) -> None:
+    node: InboxOwner
+
+    def __init__(self, node: InboxOwner, bound: int) -> None:
         super().__init__(node, Direction.DOWNSTREAM)
         self.bound = bound
         # Those who wait are let in when the lane is empty: they and the drain loop then take turns with a whole
@@ -239,6 +243,13 @@ class Inbox(Lane):
             if not self.waiting:
                 self.limit = self.bound
 
+    def admit_uninterruptible(self) -> None:
+        """Let in, beyond the bound, what survives an interrupt: its pusher is stopped, and it would be lost."""
+        for entry in [entry for entry in self.waiting if not entry[1].interruptible]:
+            self.waiting.remove(entry)
+            self.q.append(entry[1])
+            reschedule(entry[0])
+
     def discard_waiting(self, is_stale: Callable[[Task, Frame], bool]) -> int:
         """Let those go on whose frame has become stale while it waited; how many these were."""
         stale = [entry for entry in self.waiting if is_stale(*entry)]
@@ -265,19 +276,22 @@ class Inbox(Lane):
 
     async def _serve(self) -> None:
         node, q, turn = self.node, self.q, self.node.engine.turn
-        drain = self._drain_functions if node.chain is not None else self._drain_frames
         self.left = FRAMES_A_TURN
         while not self.terminal and not self.stop:
             if not q or (self.attention and not node.may_take(self)):
                 node.engine.check_quiet()
+                node.engine.check_stall(node, turn.began)
                 await self.park()
+                self.left = FRAMES_A_TURN
             elif q[0].interruptible is not True or self.attention:
                 await self._serve_one(q.popleft())
                 self.left -= 1
                 if self.left <= 0 or perf_counter() > turn.until:
                     await self._rest(turn.began)
+            elif node.row is not None:
+                await self._drain_functions(node.row)
             else:
-                await drain()
+                await self._drain_frames()
 
     async def _drain_frames(self) -> None:
         """The hot loop: ordinary frames, as long as nothing else is up."""
@@ -285,8 +299,11 @@ class Inbox(Lane):
         exit_, process, popleft = node.exit, node.process, q.popleft
         clock, down = perf_counter, Direction.DOWNSTREAM
         left, began = self.left, clock()
-        while q and q[0].interruptible is True:
+        while q:
             frame = popleft()
+            if frame.interruptible is not True:
+                q.appendleft(frame)
+                break
             if waiting:
                 self.admit()
             self.frame = frame
@@ -296,37 +313,45 @@ class Inbox(Lane):
                 await process(frame, down)
             except Exception as exc:  # noqa: BLE001  (handed on)
                 node.failed(exc, frame)
-            self.frame = None
             if self.attention:
                 break
             now = clock()
             left -= 1
             if now > turn.until or not left:
+                if not q:
+                    break
+                self.frame = None
                 await self._rest(began)
                 left = self.left
                 now = clock()
             began = now
+        self.frame = None
         self.left = left
 
-    async def _drain_functions(self) -> None:
+    async def _drain_functions(self, row: Row) -> None:
         """The same for a row of synchronous functions: no coroutine for a frame that goes straight through."""
         node, q, turn, waiting = self.node, self.q, self.node.engine.turn, self.waiting
-        run_for, put, popleft, clock = node.chain.run_for, node.put_below, q.popleft, perf_counter
+        run_for, put, popleft, clock = row.run_for, row.put, q.popleft, perf_counter
         left, began = self.left, clock()
-        while q and q[0].interruptible is True:
+        while q:
             frame = popleft()
+            if frame.interruptible is not True:
+                q.appendleft(frame)
+                break
             if waiting:
                 self.admit()
             result = run_for[frame.__class__](frame)
             if result.__class__ is not frame.__class__ or not put(result):
                 self.frame = frame
-                await node.push_result(result)
+                await row.push_result(result)
                 self.frame = None
             if self.attention:
                 break
             now = clock()
             left -= 1
             if now > turn.until or not left:
+                if not q:
+                    break
                 await self._rest(began)
                 left = self.left
                 now = clock()
@@ -340,15 +365,12 @@ class Inbox(Lane):
         self.frame = frame
         self.since = node.engine.turn.now
         node.exit.quick = False
-        if frame._lane == LIFECYCLE:
-            await node.lifecycle(frame)
-        else:
-            await node.handle(frame, Direction.DOWNSTREAM)
+        await node.take(frame, Direction.DOWNSTREAM)
         self.frame = None
 
     async def _rest(self, began: float) -> None:
         """Back to the scheduler: the slice is used up. `began` is when the handler just ended was begun."""
         if not self.stop:
-            self.node.engine.check_stall(self, began)
+            self.node.engine.check_stall(self.node, began)
             await checkpoint()
         self.left = FRAMES_A_TURN

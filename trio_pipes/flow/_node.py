@@ -8,7 +8,7 @@ use for it. The common case, an ordinary frame going down, is not handled here b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import attrs
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled
@@ -35,10 +35,9 @@ from ._turn import FRAMES_A_TURN
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ._engine import Engine
-    from ._processor import FrameProcessor
+    from ._contracts import Receiver, Row, Run, Works
 
-__all__ = ["CLOSED", "LaneStatistics", "Node", "NodeStatistics", "Receiver", "check_frame"]
+__all__ = ["CLOSED", "LaneStatistics", "Node", "NodeStatistics", "check_frame"]
 
 DOWN = Direction.DOWNSTREAM
 UP = Direction.UPSTREAM
@@ -48,22 +47,6 @@ CLOSED = Frame()
 
 # Asked of the task, whichever way they are pushed; they act where they are pushed.
 REQUESTS = (EndTaskFrame, StopTaskFrame, CancelTaskFrame, InterruptionTaskFrame, CancelFrame)
-
-
-class Receiver(Protocol):
-    """What a node has above and below it: another node, a fork or join of branches, or an end."""
-
-    async def accept(self, frame: Frame, pusher: Node, nowait: bool) -> None:
-        """An ordered frame from above; waits while there is no room, unless `nowait`."""
-
-    async def accept_lifecycle(self, frame: Frame, pusher: Node) -> None:
-        """A lifecycle frame from above; never waits for room."""
-
-    def accept_up(self, frame: Frame, pusher: Node | None) -> None:
-        """An ordered frame from below."""
-
-    def accept_urgent(self, frame: Frame, direction: Direction, pusher: Node | None) -> None:
-        """A system frame from either side."""
 
 
 @attrs.frozen
@@ -107,7 +90,6 @@ class Node:
         "attention",
         "below",
         "carried",
-        "chain",
         "chaining",
         "early",
         "ended",
@@ -115,6 +97,7 @@ class Node:
         "exit",
         "foreign",
         "frame",
+        "functions",
         "head",
         "hold",
         "inbox",
@@ -129,6 +112,7 @@ class Node:
         "pushes",
         "quick",
         "returning",
+        "row",
         "shares_task",
         "stale_dropped",
         "started",
@@ -139,7 +123,7 @@ class Node:
         "urgent_up",
     )
 
-    engine: Engine
+    engine: Run
     above: Receiver
     below: Receiver
     head: Node
@@ -148,14 +132,15 @@ class Node:
     exit: Node
     """The last of those below that work in this node's task: what comes of a frame leaves by it."""
 
-    def __init__(self, processor: FrameProcessor) -> None:
+    def __init__(self, processor: Works) -> None:
         self.processor = processor
         self.name = processor.name
+        self.functions: tuple[Node, ...] = ()  # synchronous functions that run within this node's pushes
         self.members: list[Node] = []  # of a head: the nodes below that share its task, in order
         self.shares_task = False
-        self.chain: Any = None  # of a synchronous function: the compiled run of functions that begins here
+        self.row: Row | None = None  # of a synchronous function: the compiled row of functions that begins here
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Run) -> None:
         """Begin a run."""
         self.engine = engine
         self.process = self.processor.process_frame
@@ -197,10 +182,13 @@ class Node:
 
     # -- frames that come
 
-    async def accept(self, frame: Frame, pusher: Node, nowait: bool) -> None:  # noqa: ARG002
-        if self.shares_task and self._may_be_handed(frame):
-            await self.deliver(frame)
-        elif nowait:
+    async def accept(self, frame: Frame, nowait: bool) -> None:
+        if self.shares_task:
+            if self._may_be_handed(frame):
+                await self.deliver(frame)
+                return
+            self.attention = True  # whoever has a frame in hand here leaves this one to a task of the lane
+        if nowait:
             self.inbox.put(frame)
         else:
             await self.inbox.put_or_wait(frame)
@@ -220,8 +208,11 @@ class Node:
     def _is_idle(self) -> bool:
         """Nothing is here or on hold in the ordered downstream direction."""
         inbox = self.inbox
-        in_hand = self.frame is not None and self.frame is not CLOSED
-        return self.started and not (self.hold or inbox.active or inbox.q or in_hand)
+        return self.started and not (self.hold or inbox.active or inbox.q or self.has_in_hand())
+
+    def has_in_hand(self) -> bool:
+        """Whether a frame is worked on here that was handed over within the task."""
+        return self.frame is not None and self.frame is not CLOSED
 
     async def deliver(self, frame: Frame) -> None:
         """Handle a frame within the task of the one who pushed it."""
@@ -231,41 +222,45 @@ class Node:
             await self.handle(frame, DOWN)
         finally:
             self.frame = None
-            self.attention = True  # it may have been closed
-        await self.look_up()
+            self.look_up()
 
-    async def look_up(self) -> None:
-        """Something happened while the handler had a frame that was handed to it."""
+    def look_up(self) -> None:
+        """Something happened while the handler had a frame that was handed to it, or read what a row gave."""
         self.attention = False
-        self._tell_pusher()
         if self.returning:
-            await self.returned()
+            self._returned()
+        self.inbox.start()
+        self._tell_pusher()
 
-    async def accept_lifecycle(self, frame: Frame, pusher: Node) -> None:  # noqa: ARG002
-        head = self.head.inbox.coro
-        inbox = self.inbox
-        idle = not inbox.active and not inbox.q and (self.frame is None or self.frame is CLOSED)
-        if self.shares_task and idle and head is not None and head.cr_running:
-            self.frame = frame
-            try:
-                await self.lifecycle(frame)
-            finally:
-                self.frame = None
-                self._tell_pusher()
-        else:
-            inbox.put(frame)
+    def _returned(self) -> None:
+        """The handler that asked for an interrupt has returned: stop those that waited for it."""
+        self.returning = False
+        lane = self.head.inbox
+        lane.stop = True
+        self.head.refresh()
+        if lane.scope is not None:
+            lane.scope.cancel(reason=f"interrupt of {self.engine.name}")
 
-    def accept_up(self, frame: Frame, pusher: Node | None) -> None:
+    async def stop_reading(self) -> None:
+        """What a row of functions gives is read for a frame that has become stale meanwhile: leave it."""
+        self.look_up()
+        await checkpoint_if_cancelled()
+
+    async def accept_lifecycle(self, frame: Frame) -> None:
+        # Never handed over within the task: a deadline of the pusher's round its push must not reach into it.
+        self.inbox.put(frame)
+
+    def accept_up(self, frame: Frame) -> None:
         if not self.takes_up(frame):
-            self.above.accept_up(frame, self if pusher is not None else None)
+            self.above.accept_up(frame)
             return
         if self.up is None:
             self.up = Lane(self, UP)
         self.up.put(frame)
 
-    def accept_urgent(self, frame: Frame, direction: Direction, pusher: Node | None) -> None:
+    def accept_urgent(self, frame: Frame, direction: Direction) -> None:
         if not self.takes_urgent(frame, direction):
-            (self.below if direction is DOWN else self.above).accept_urgent(frame, direction, self if pusher else None)
+            (self.below if direction is DOWN else self.above).accept_urgent(frame, direction)
         else:
             self.urgent_lane(direction).put(frame)
 
@@ -283,7 +278,7 @@ class Node:
     def may_take(self, lane: Lane) -> bool:
         """Whether the first frame of `lane` may be handled now."""
         if lane is self.inbox:
-            return not self.hold
+            return not self.hold and not self.has_in_hand()
         if not self.started:
             return False
         if lane is self.urgent_down:
@@ -329,6 +324,28 @@ class Node:
 
     # -- handling
 
+    async def take(self, frame: Frame, direction: Direction) -> None:
+        """Handle a frame of any kind."""
+        if self.members and not frame.interruptible:
+            # What is handed over within the task is stopped with the frame in hand, and this one is not.
+            self.foreign += 1
+            self.refresh()
+            try:
+                await self._take(frame, direction)
+            finally:
+                self.foreign -= 1
+                self.refresh()
+        else:
+            await self._take(frame, direction)
+
+    async def _take(self, frame: Frame, direction: Direction) -> None:
+        if frame._lane == LIFECYCLE:
+            await self.lifecycle(frame)
+        elif type(frame) is InterruptionFrame and frame._given:
+            await self.interrupted(frame)
+        else:
+            await self.handle(frame, direction)
+
     async def handle(self, frame: Frame, direction: Direction) -> None:
         try:
             await self.process(frame, direction)
@@ -371,10 +388,10 @@ class Node:
         if frame is self.engine.last:
             self.ended = True
             self.refresh()
-        await self.below.accept_lifecycle(frame, self)
+        await self.below.accept_lifecycle(frame)
         if isinstance(frame, StartFrame):
             while self.early:
-                await self.below.accept(self.early.pop(0), self, nowait=True)
+                await self.below.accept(self.early.pop(0), nowait=True)
             self.passed_start = True
             self.refresh()
 
@@ -397,7 +414,7 @@ class Node:
         if frame.fatal:
             self.engine.fail_with(frame)
         elif not self.engine.over:
-            self.above.accept_urgent(frame, UP, self)
+            self.above.accept_urgent(frame, UP)
 
     # -- interrupts
 
@@ -423,16 +440,6 @@ class Node:
         if not self.unwinding and self.urgent_down is not None:
             self.urgent_down.start()
 
-    async def returned(self) -> None:
-        """The handler that asked for an interrupt has returned: stop those that waited for it."""
-        self.returning = False
-        lane = self.head.inbox
-        lane.stop = True
-        self.head.refresh()
-        assert lane.scope is not None
-        lane.scope.cancel(reason=f"interrupt of {self.engine.name}")
-        await checkpoint_if_cancelled()
-
     # -- frames that go
 
     async def push_slow(self, frame: Frame, direction: Direction = DOWN) -> None:
@@ -457,13 +464,13 @@ class Node:
             engine.observed.on_frame_pushed(self.processor, frame, direction)
         if frame._lane == ORDERED:
             if direction is UP:
-                self.above.accept_up(frame, self)
+                self.above.accept_up(frame)
             elif not self.passed_start:
                 self._push_early(frame)
             elif self.ended:
                 self.late_dropped += 1
             else:
-                await self.below.accept(frame, self, nowait)
+                await self.below.accept(frame, nowait)
         else:
             self._push_urgent(frame, direction)
         if nowait:
@@ -501,7 +508,7 @@ class Node:
         elif isinstance(frame, ErrorFrame) and frame.fatal:
             self.engine.fail_with(frame)
         else:
-            (self.below if direction is DOWN else self.above).accept_urgent(frame, direction, self)
+            (self.below if direction is DOWN else self.above).accept_urgent(frame, direction)
 
     # -- looked at from outside
 
@@ -509,7 +516,7 @@ class Node:
         """Whether a frame is here or a handler runs."""
         lanes = (self.up, self.urgent_down, self.urgent_up)
         return bool(
-            (self.frame is not None and self.frame is not CLOSED)
+            self.has_in_hand()
             or self.hold
             or self.inbox.q
             or self.inbox.frame is not None
@@ -520,7 +527,7 @@ class Node:
 
     def in_hand(self) -> tuple[Frame, float] | None:
         """The frame that is handled here, and since when (Trio's clock); for the texts of timeouts."""
-        if self.frame is not None and self.frame is not CLOSED:
+        if self.frame is not None and self.has_in_hand():
             return self.frame, self.head.inbox.since
         for lane in (self.inbox, self.up, self.urgent_down, self.urgent_up):
             if lane is not None and lane.frame is not None:
@@ -528,7 +535,7 @@ class Node:
         return None
 
     def statistics(self) -> NodeStatistics:
-        frame = self.inbox.frame if self.frame is None or self.frame is CLOSED else self.frame
+        frame = self.frame if self.has_in_hand() else self.inbox.frame
         return NodeStatistics(
             name=self.name,
             downstream=_lane_statistics(self.inbox),

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from trio_pipes._base import ConfigurationError
 
-from ._processor import FrameProcessor
-from ._recipe import Recipe
+from ._processor import FrameProcessor, Recipe
 
 __all__ = ["ParallelPipeline", "Pipeline"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
@@ -14,7 +15,7 @@ from ._params import ErrorPolicy
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["FrameProcessor"]
+__all__ = ["FrameProcessor", "Recipe"]
 
 F = TypeVar("F", bound=Frame)
 
@@ -132,6 +133,14 @@ class FrameProcessor:
 
     # -- for the engine
 
+    def _bind(self, node: Node) -> None:
+        self._node = node
+        if type(self).push_frame is FrameProcessor.push_frame:
+            self.push_frame = node.push  # type: ignore[assignment,method-assign]  # saves a call for each frame
+
+    def _unbind(self) -> None:
+        vars(self).pop("push_frame", None)
+
     def _lifespan_or_none(self) -> AbstractAsyncContextManager[None] | None:
         if type(self).lifespan is FrameProcessor.lifespan:
             return None
@@ -142,3 +151,10 @@ class FrameProcessor:
                 "Decorate it with @contextlib.asynccontextmanager."
             )
         return manager
+
+
+class Recipe(ABC):
+    """A function that was made a processor by `@each` or `@processor`; may stand in many pipelines."""
+
+    @abstractmethod
+    def _make(self) -> FrameProcessor: ...

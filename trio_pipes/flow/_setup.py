@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
-    from ._engine import Engine
+    from ._contracts import Run
     from ._node import Node
 
 __all__ = ["Lifespan"]
@@ -29,7 +29,7 @@ logger = logging.getLogger("trio_pipes")
 class Lifespan:
     """One processor's set-up and cleanup in one run."""
 
-    def __init__(self, node: Node, manager: AbstractAsyncContextManager[None], engine: Engine) -> None:
+    def __init__(self, node: Node, manager: AbstractAsyncContextManager[None], engine: Run) -> None:
         self.node = node
         self.ready = trio.Event()
         self.done = trio.Event()

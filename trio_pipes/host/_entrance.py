@@ -115,8 +115,11 @@ class Entrance:
 
     async def _pump(self, send: trio.MemorySendChannel[Frame | list[Frame]]) -> None:
         with send:
-            while self._overflow:
-                await send.send(self._overflow[0])
+            while self._overflow and not self.broken:
+                try:
+                    await send.send(self._overflow[0])
+                except trio.BrokenResourceError:
+                    return
                 self._overflow.popleft()
 
     def _keep(self, frame: Frame, direction: Direction) -> None:
@@ -130,9 +133,9 @@ class Entrance:
         down = direction is Direction.DOWNSTREAM
         end = graph.source.below if down else graph.sink.above
         if isinstance(frame, SystemFrame):
-            end.accept_urgent(frame, direction, None)
+            end.accept_urgent(frame, direction)
         else:
-            end.accept_up(frame, None)
+            end.accept_up(frame)
         self.count += 1
 
     def check(self) -> None:
@@ -172,8 +175,8 @@ class Entrance:
 
     # -- out
 
-    async def feed(self) -> None:
-        """Move frames into the pipeline until the entrance is closed and empty."""
+    async def feed(self) -> bool:
+        """Move frames into the pipeline until the entrance is closed and empty; False when it was broken off."""
         while self._kept:
             frame, direction = self._kept.popleft()
             if direction is Direction.UPSTREAM or isinstance(frame, SystemFrame):
@@ -184,14 +187,14 @@ class Entrance:
         receive = self.receive
         while True:
             try:
-                item = receive.receive_nowait()
-            except trio.WouldBlock:
                 try:
+                    item = receive.receive_nowait()
+                except trio.WouldBlock:
                     item = await receive.receive()
-                except trio.EndOfChannel:
-                    return
             except trio.EndOfChannel:
-                return
+                return True
+            except trio.ClosedResourceError:
+                return False
             if isinstance(item, list):
                 await self._all_into_pipeline(item)
             else:

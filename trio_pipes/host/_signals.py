@@ -33,7 +33,7 @@ class _Receiver:
     async def read(self) -> None:
         async with self._reading:
             async for signum in self._signals:
-                for handler in tuple(self.handlers):
+                for handler in dict.fromkeys(self.handlers):  # one runner may be there several times
                     handler(signal.Signals(signum))
 
     def close(self) -> None:

@@ -216,16 +216,16 @@ class PipelineTask:
         self._run_called = True
 
     async def _feed(self) -> None:
-        await self._entrance.feed()
-        assert self._last is not None
-        self._engine.end_behind(self._last)
+        if await self._entrance.feed():
+            assert self._last is not None
+            self._engine.end_behind(self._last)
 
     def _conclude(self, ran: outcome.Outcome[None]) -> TaskResult:
         """Work out how it ended, and tell everybody who waits."""
-        error = ran.error if isinstance(ran, outcome.Error) else None
-        if isinstance(error, trio.Cancelled) or (error is None and self._engine.scope.cancelled_caught):
+        error = _without_cancelled(ran.error) if isinstance(ran, outcome.Error) else None
+        cancelled = isinstance(ran, outcome.Error) or self._engine.scope.cancelled_caught
+        if error is None and cancelled:
             self._step("cancel")
-            error = None
         elif error is not None:
             self._step("fail")
         else:
@@ -335,11 +335,11 @@ class PipelineTask:
             return REQUESTED
         self._cancelled = True
         self._reason = reason
-        self._entrance.break_off("it is cancelled")
         if self._run_called:
             self._observers.tell("on_reached_sink", self, CancelFrame(reason=reason))
-            self._engine.cancel(reason)
-        else:
+            self._engine.cancel(reason)  # first: the feeder then ends by its cancel
+        self._entrance.break_off("it is cancelled")
+        if not self._run_called:
             self._step("cancel")
             self._close_outputs()
             for marker in self._flushes:
@@ -528,6 +528,15 @@ class _FrameEvents:
     def on_reached(self, frame: Frame, direction: Direction) -> None:
         event = "on_reached_sink" if direction is Direction.DOWNSTREAM else "on_reached_source"
         self._tell(event, self._task, frame)
+
+
+def _without_cancelled(error: BaseException) -> BaseException | None:
+    """What is left of an error without Trio's `Cancelled`, alone or in groups."""
+    if isinstance(error, trio.Cancelled):
+        return None
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1]
+    return error
 
 
 def _leaves(pipeline: FrameProcessor) -> Iterable[FrameProcessor]:

@@ -10,10 +10,20 @@ from typing import Any
 import attrs
 import trio
 
-from trio_pipes._base import ConfigurationError
-from trio_pipes.flow import Direction, Frame, FrameProcessor, LifecycleFrame, Pipeline, PipelineParams
-from trio_pipes.flow import made as make_processor
-from trio_pipes.host import PipelineRunner, PipelineTask, Worker
+from trio_pipes import (
+    ConfigurationError,
+    Direction,
+    EndFrame,
+    Frame,
+    FrameProcessor,
+    Pipeline,
+    PipelineParams,
+    PipelineRunner,
+    PipelineTask,
+    StartFrame,
+    StopFrame,
+    Worker,
+)
 
 __all__ = ["Received", "run_pipeline", "run_processor", "running"]
 
@@ -55,7 +65,7 @@ async def run_pipeline(
             nursery.cancel_scope.cancel()
         for channel, kept in ((down, received.down), (up, received.up)):
             async for frame in channel:
-                if not isinstance(frame, LifecycleFrame):
+                if not isinstance(frame, StartFrame | EndFrame | StopFrame):
                     kept.append(frame)
     if error is not None:
         raise error
@@ -87,8 +97,7 @@ async def run_processor(
     observers: Iterable[object] = (),
 ) -> Received:
     """`run_pipeline` with a pipeline of one processor."""
-    one = make_processor(processor, "run_processor")
-    return await run_pipeline(Pipeline([one]), frames, params=params, direction=direction, observers=observers)
+    return await run_pipeline(Pipeline([processor]), frames, params=params, direction=direction, observers=observers)
 
 
 @asynccontextmanager

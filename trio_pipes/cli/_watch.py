@@ -1,0 +1,41 @@
+"""What the command line learns of a runner from the outside, as an observer like any other."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable
+
+from trio_pipes import PipelineRunner, PipelineTask, TaskResult
+
+__all__ = ["Watch"]
+
+
+class Watch:
+    """An observer of a runner: its pipeline tasks, their turns, and the signal that ended them, if one did."""
+
+    def __init__(self) -> None:
+        self.tasks: list[PipelineTask] = []
+        self.ended_by: signal.Signals | None = None
+        self.changed: Callable[[], None] = lambda: None
+
+    def on_worker_started(self, _runner: PipelineRunner, worker: object) -> None:
+        """Watch the task as well, if the worker is one."""
+        if isinstance(worker, PipelineTask):
+            self.tasks.append(worker)
+            worker.add_observer(_TaskWatch(self))
+            self.changed()
+
+
+class _TaskWatch:
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def on_started(self, _task: PipelineTask) -> None:
+        self._watch.changed()
+
+    def on_finished(self, _task: PipelineTask, result: TaskResult) -> None:
+        # A runner gives the signal's name as the reason for which a task was to end, or to be cancelled.
+        if found := re.fullmatch("(?:second )?(SIGINT|SIGTERM)", result.reason or ""):
+            self._watch.ended_by = signal.Signals[found[1]]
+        self._watch.changed()

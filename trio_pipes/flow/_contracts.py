@@ -1,0 +1,181 @@
+"""What the parts of a run ask of each other, so that none has to import the one above it.
+
+Lanes ask the node that they belong to; nodes ask their neighbours and the engine; the engine asks its owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from trio.lowlevel import Task
+
+from ._frames import Direction, ErrorFrame, Frame
+from ._params import ErrorPolicy, PipelineParams
+from ._turn import Turn
+
+__all__ = ["FrameObserver", "InboxOwner", "LaneOwner", "Owner", "Receiver", "Row", "Run", "Works"]
+
+
+class Receiver(Protocol):
+    """What a node has above and below it: another node, a fork or join of branches, or an end."""
+
+    async def accept(self, frame: Frame, nowait: bool) -> None:
+        """An ordered frame from above; waits while there is no room, unless `nowait`."""
+
+    async def accept_lifecycle(self, frame: Frame) -> None:
+        """A lifecycle frame from above; never waits for room."""
+
+    def accept_up(self, frame: Frame) -> None:
+        """An ordered frame from below."""
+
+    def accept_urgent(self, frame: Frame, direction: Direction) -> None:
+        """A system frame from either side."""
+
+
+class Works(Protocol):
+    """What a node asks of its processor."""
+
+    name: str
+    inline: bool
+    on_error: ErrorPolicy | None
+
+    async def process_frame(self, frame: Frame, direction: Direction) -> None: ...
+
+    async def on_interrupt(self) -> None: ...
+
+    def _bind(self, node: Any) -> None: ...
+
+    def _unbind(self) -> None: ...
+
+    def _lifespan_or_none(self) -> AbstractAsyncContextManager[None] | None: ...
+
+
+class FrameObserver(Protocol):
+    """Who watches each frame."""
+
+    def on_frame_pushed(self, processor: Any, frame: Frame, direction: Direction) -> None:
+        """A processor pushes a frame."""
+
+    def on_frame_handled(self, processor: Any, frame: Frame, direction: Direction) -> None:
+        """A processor has handled a frame."""
+
+    def on_reached(self, frame: Frame, direction: Direction) -> None:
+        """A frame has come out at an end: the sink, or, upstream, the source."""
+
+
+class Owner(Protocol):
+    """Who runs an engine and answers what its processors ask for."""
+
+    name: str
+
+    def asked(self, frame: Frame) -> None:
+        """A processor pushed a lifecycle frame of its own, or a request such as `EndTaskFrame`."""
+
+    def interrupted(self) -> None:
+        """An interrupt has taken effect."""
+
+    def interrupt_refused(self) -> None:
+        """A processor asked for an interrupt, and interrupts are not allowed."""
+
+    def error_reported(self, frame: ErrorFrame) -> None:
+        """An error has come up to the source, or a fatal one has happened."""
+
+
+class Run(Protocol):
+    """What nodes and lanes ask of the engine."""
+
+    name: str
+    params: PipelineParams
+    turn: Turn
+    over: bool
+    observed: FrameObserver | None
+
+    @property
+    def owner(self) -> Owner: ...
+
+    @property
+    def start(self) -> Frame: ...
+
+    @property
+    def last(self) -> Frame | None: ...
+
+    @property
+    def lanes(self) -> MutableMapping[Task, Any]: ...
+
+    def spawn(self, fn: Callable[..., Awaitable[object]], *args: Any) -> None: ...
+
+    def is_own(self, frame: Frame) -> bool: ...
+
+    def request(self, frame: Frame) -> None: ...
+
+    def ask_interrupt(self) -> None: ...
+
+    def error_reported(self, frame: ErrorFrame) -> None: ...
+
+    def fail(self, exc: Exception) -> None: ...
+
+    def fail_with(self, frame: ErrorFrame) -> None: ...
+
+    def flood(self, name: str, where: str, depth: int) -> None: ...
+
+    def check_quiet(self) -> None: ...
+
+    def check_stall(self, node: Any, began: float) -> None: ...
+
+    def start_reached_sink(self) -> None: ...
+
+    def last_reached_sink(self) -> None: ...
+
+    def lane_here(self) -> Any: ...
+
+
+class LaneOwner(Protocol):
+    """What a lane asks of the node, or the end of the pipeline, that it belongs to."""
+
+    name: str
+
+    @property
+    def engine(self) -> Run: ...
+
+    def may_take(self, lane: Any) -> bool:
+        """Whether the first frame of `lane` may be handled now."""
+
+    def lane_busy(self, lane: Any) -> None:
+        """A lane has got a task."""
+
+    def lane_idle(self, lane: Any) -> None:
+        """A lane has given its task back."""
+
+    async def take(self, frame: Frame, direction: Direction) -> None:
+        """Handle one frame."""
+
+    def failed(self, exc: Exception, frame: Frame | None) -> None:
+        """An error of the handler."""
+
+    def has_unwound(self) -> None:
+        """A handler that an interrupt stopped has ended."""
+
+
+class Row(Protocol):
+    """Synchronous functions in a row, as the hot loop uses them."""
+
+    run_for: dict[type, Callable[[Frame], Frame | Iterator[Frame] | None]]
+    put: Callable[[Any], bool]
+
+    async def push_result(self, result: Frame | Iterator[Frame] | None) -> None: ...
+
+
+class InboxOwner(LaneOwner, Protocol):
+    """What the ordered downstream lane asks besides."""
+
+    process: Callable[[Frame, Direction], Awaitable[None]]
+
+    @property
+    def row(self) -> Row | None:
+        """The functions that begin with this node, if it is one."""
+
+    @property
+    def exit(self) -> Any:
+        """The node that what comes of a frame leaves by."""

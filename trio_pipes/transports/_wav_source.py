@@ -1,0 +1,119 @@
+"""`WavSource`: a WAV file as what the microphone hears."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from trio_pipes._base import ConfigurationError, outside
+from trio_pipes.flow import (
+    Direction,
+    EndFrame,
+    Frame,
+    FrameProcessor,
+    InputAudioFrame,
+    StartFrame,
+    StopFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+)
+
+from ._wav_reader import READ_AHEAD, WavReader
+
+__all__ = ["WavSource"]
+
+
+class WavSource(FrameProcessor):
+    """Plays a WAV file into the pipeline as `InputAudioFrame`s: mono, 16-bit, of one sample rate.
+
+    `sample_rate` is in Hz; None: the `audio_in_sample_rate` of the task's parameters. A file of another rate or in stereo is converted on the way. With `paced=True` each frame comes when a microphone would
+    have recorded it, on Trio's clock; otherwise as fast as the pipeline takes them.
+
+    After the file comes `tail` seconds of silence, so that the end of the last sentence is heard, and then the task is
+    asked to end. When the end is asked for earlier, a sentence that is being spoken (`UserStartedSpeakingFrame` came up, and no
+    `UserStoppedSpeakingFrame` yet) is played to its end first.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        sample_rate: int | None = None,
+        frame_seconds: float = 0.02,
+        paced: bool = True,
+        tail: float = 1.0,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        if not (sample_rate is None or sample_rate > 0) or not 0 < frame_seconds <= READ_AHEAD or tail < 0:
+            raise ConfigurationError(
+                f"WavSource(sample_rate={sample_rate!r}, frame_seconds={frame_seconds!r}, tail={tail!r}): expected a rate in "
+                f"Hz, frames of at most {READ_AHEAD} s, and a tail of 0 s or more"
+            )
+        self._path = path
+        self._asked_rate = sample_rate
+        self._frame_seconds = frame_seconds
+        self._paced = paced
+        self._tail = tail
+        self._end_asked = False
+        self._user_speaks = False
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Open and check the file."""
+        self._sample_rate: int = self._asked_rate or self.task.params.audio_in_sample_rate
+        self._frame_bytes = 2 * max(1, round(self._frame_seconds * self._sample_rate))
+        with outside():
+            self._reader = await trio.to_thread.run_sync(
+                WavReader, self._path, self._sample_rate, self._frame_bytes, self._tail
+            )
+        try:
+            async with trio.open_nursery() as self._nursery:
+                yield
+                self._nursery.cancel_scope.cancel(reason=f"{self.name} is closed")
+        finally:
+            self._reader.close()
+
+    async def process_frame(self, frame: Frame, direction: Direction) -> None:
+        """Begin with the start; end between two sentences."""
+        match frame:
+            case StartFrame():
+                self._played = trio.Event()
+                self._end_asked = self._user_speaks = False
+                await self.push_frame(frame, direction)
+                self._nursery.start_soon(self._play)
+                return
+            case EndFrame() | StopFrame():
+                self._end_asked = True
+                await self._played.wait()
+            case UserStartedSpeakingFrame():
+                self._user_speaks = True
+            case UserStoppedSpeakingFrame():
+                self._user_speaks = False
+        await self.push_frame(frame, direction)
+
+    async def _play(self) -> None:
+        due = trio.current_time()
+        size = self._frame_bytes
+        while not self._is_over() and (block := await self._read()):
+            for start in range(0, len(block), size):
+                if self._is_over():
+                    break
+                frame = InputAudioFrame(block[start : start + size], self._sample_rate)
+                if self._paced:
+                    due += frame.seconds
+                    await trio.sleep_until(due)
+                await self.push_frame(frame)
+        self._played.set()
+        self.task.stop_when_done(f"{os.fspath(self._path)} has been played")
+
+    def _is_over(self) -> bool:
+        return self._end_asked and not self._user_speaks
+
+    async def _read(self) -> bytes:
+        """A piece of the file of a whole number of frames, but for the last; empty at the end."""
+        with outside():
+            return await trio.to_thread.run_sync(self._reader.read)

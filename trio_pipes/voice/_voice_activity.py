@@ -1,0 +1,103 @@
+"""`VoiceActivity`: notices when the user begins and stops to speak, and interrupts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import trio
+
+from trio_pipes._base import ConfigurationError, outside
+from trio_pipes.flow import (
+    Direction,
+    EndFrame,
+    Frame,
+    FrameProcessor,
+    InputAudioFrame,
+    StopFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+)
+
+from ._silero import SileroVad
+from ._speech_detector import SpeechDetector, SpeechEvent, SpeechRules
+
+__all__ = ["VadModel", "VoiceActivity"]
+
+
+class VadModel(Protocol):
+    """What tells how probable speech is. Called in Trio's loop: a window must take well under a millisecond."""
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz."""
+
+    @property
+    def window_bytes(self) -> int:
+        """How much 16-bit mono sound it takes at once, in bytes."""
+
+    def probability(self, audio: bytes, /) -> float:
+        """From 0 to 1, for the next window."""
+
+
+class VoiceActivity(FrameProcessor):
+    """Pushes `UserStartedSpeakingFrame` and `UserStoppedSpeakingFrame`, both ways, among the sound that passes through.
+
+    A beginning also asks for an interrupt, so that the assistant stops when it is spoken to (barge-in): with
+    `PipelineParams(allow_interruptions=True)` it takes effect. The model is made in a thread, before the first frame.
+    """
+
+    def __init__(
+        self,
+        model: Callable[[], VadModel] = SileroVad,
+        *,
+        rules: SpeechRules | None = None,
+        interrupts: bool = True,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        self._make_model = model
+        self._rules = rules or SpeechRules()
+        self._interrupts = interrupts
+        self._buffer = b""
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Load the model."""
+        with outside():
+            self._model = await trio.to_thread.run_sync(self._make_model)
+        self._window_bytes = self._model.window_bytes
+        self._detector = SpeechDetector(self._rules, self._window_bytes / (2 * self._model.sample_rate))
+        yield
+
+    async def process_frame(self, frame: Frame, direction: Direction) -> None:
+        """Listen to the sound; everything passes."""
+        if isinstance(frame, InputAudioFrame):
+            await self.push_frame(frame, direction)
+            await self._listen(frame)
+            return
+        if isinstance(frame, EndFrame | StopFrame):
+            await self._tell(self._detector.end())
+        await self.push_frame(frame, direction)
+
+    async def _listen(self, frame: InputAudioFrame) -> None:
+        if frame.sample_rate != self._model.sample_rate or frame.channels != 1:
+            raise ConfigurationError(
+                f"{self.name} was given sound of {frame.sample_rate} Hz with {frame.channels} channel(s), expected "
+                f"{self._model.sample_rate} Hz mono. Set the sample rate of the transport that it comes from."
+            )
+        buffer, size = self._buffer + frame.audio, self._window_bytes
+        while len(buffer) >= size:
+            await self._tell(self._detector.take(self._model.probability(buffer[:size])))
+            buffer = buffer[size:]
+        self._buffer = buffer
+
+    async def _tell(self, event: SpeechEvent | None) -> None:
+        now = trio.current_time()
+        if event is SpeechEvent.STARTED:
+            if self._interrupts:
+                self.interrupt()
+            await self.broadcast_frame(UserStartedSpeakingFrame, at=now - self._detector.voiced)
+        elif event is SpeechEvent.STOPPED:
+            await self.broadcast_frame(UserStoppedSpeakingFrame, at=now - self._detector.silence)
