@@ -15,6 +15,7 @@ from trio_pipes import (
     FrameProcessor,
     Frames,
     Out,
+    ParallelPipeline,
     Pipeline,
     PipelineParams,
     PipelineTask,
@@ -455,16 +456,21 @@ async def test_the_error_of_a_neighbour_fails_the_task_and_names_it_and_the_fram
     assert frame.name in notes
 
 
-# A deadline around a push may stop the wait, but not the neighbour's handler: unfused it could not either.
-async def test_a_deadline_around_a_push_does_not_reach_into_the_neighbour(autojump_clock, debug):
+# Documented of `inline=True`: a deadline around a push covers the neighbour's handler, which works in the same task.
+# What it must not do is break what comes after.
+async def test_a_deadline_around_a_push_covers_the_neighbour_that_shares_the_task(autojump_clock, debug):
     async def hasty(self, frame):
-        with trio.move_on_after(1):
+        with trio.move_on_after(1) as scope:
             await self.push_frame(frame)
+        late.append(scope.cancelled_caught)
 
+    late = []
     counts = OneAtATime(delay=2, inline=True)
     with trio.fail_after(HUNG):
         received = await run_pipeline([Does(hasty), counts], said("a", "b"), params=PipelineParams(debug=debug))
-    assert texts(received.down) == ["a", "b"]
+    assert counts.order == ["a", "b"]
+    assert late == ([False, False] if debug else [True, True])
+    assert texts(received.down) == (["a", "b"] if debug else [])
 
 
 # The same with StartFrame and EndFrame, which cannot be lost whatever the pusher does.
@@ -495,8 +501,6 @@ async def test_a_deadline_around_the_push_of_a_lifecycle_frame_does_not_lose_it(
 # A processor that pushes on and on into functions that drop everything still lets others have their turn.
 @pytest.mark.parametrize("where", ["upstream-handler", "after-join", "ordered"])
 async def test_a_long_generator_in_a_fused_function_lets_others_have_a_turn(autojump_clock, debug, where):
-    from trio_pipes import ParallelPipeline
-
     turns = {"now": 0, "at_end": None}
 
     @each
@@ -536,3 +540,51 @@ async def test_a_long_generator_in_a_fused_function_lets_others_have_a_turn(auto
             await task.wait_finished()
             nursery.cancel_scope.cancel()
     assert turns["at_end"] >= 3000 / 64 / 3
+
+
+# Two pushers at once into a function that gives several frames: all of one frame come before those of the next.
+@pytest.mark.parametrize("pushers", ["children", "helper", "branches"])
+@pytest.mark.parametrize("gives", ["list", "generator"])
+async def test_results_of_a_fused_function_do_not_interleave(autojump_clock, debug, pushers, gives):
+    @each
+    def many(frame: TextFrame):
+        results = (text(f"{frame.text}{i}") for i in range(5))
+        return list(results) if gives == "list" else results
+
+    async def children(self, frame):
+        async with trio.open_nursery() as nursery:
+            for i in range(3):
+                nursery.start_soon(self.push_frame, text(f"{frame.text}{i}"))
+
+    class Helped(FrameProcessor):
+        @asynccontextmanager
+        async def lifespan(self):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.help)
+                yield
+                nursery.cancel_scope.cancel()
+
+        async def help(self):
+            for i in range(6):
+                await trio.sleep(0.5)
+                await self.push_frame(text(f"h{i}"))
+
+    def suffixed(suffix):
+        def fn(frame: TextFrame):
+            return text(frame.text + suffix)
+
+        return each(fn)
+
+    above = {
+        "children": Does(children),
+        "helper": Helped(),
+        "branches": ParallelPipeline([suffixed("x")], [suffixed("y")]),
+    }[pushers]
+    async with live([above, many, Sees(delay=0.2)], debug=debug, queue_size=1) as run:
+        await run.say("a", "b", "c")
+        await trio.sleep(60)
+    stems = [t[:-1] for t in run.texts]
+    groups = [stem for i, stem in enumerate(stems) if i == 0 or stems[i - 1] != stem]
+    assert len(groups) == len(set(groups)) == len(run.texts) / 5
+    for stem in groups:
+        assert [t[-1] for t in run.texts if t[:-1] == stem] == list("01234")

@@ -762,3 +762,42 @@ async def test_helpers_in_lifespan_are_not_stopped(autojump_clock, debug):
             await trio.sleep(2.3)
             run.task.interrupt()
     assert run.texts == [str(i) for i in range(10)]
+
+
+# A push that waits for room is in flight, whoever pushes: its frame is stale, and the pusher goes on.
+@pytest.mark.parametrize("size", [1, 64])
+@pytest.mark.parametrize("pusher", ["kept", "system", "helper"])
+async def test_a_waiting_push_of_one_who_is_not_stopped_is_stale(autojump_clock, debug, size, pusher):
+    class Ping(SystemFrame):
+        pass
+
+    class Pushes(FrameProcessor):
+        @asynccontextmanager
+        async def lifespan(self):
+            async with trio.open_nursery() as nursery:
+                if pusher == "helper":
+                    nursery.start_soon(self.push_all)
+                yield
+                nursery.cancel_scope.cancel()
+
+        async def push_all(self):
+            for i in range(3):
+                await self.push_frame(text(f"old{i}"))
+            await trio.sleep(2)
+            await self.push_frame(text("new"))
+
+        async def process_frame(self, frame, direction):
+            if isinstance(frame, Ping | TextFrame):
+                await self.push_all()
+            else:
+                await self.push_frame(frame, direction)
+
+    async with live([Pushes(), Sees(delay=5)], debug=debug, queue_size=size) as run:
+        if pusher == "kept":
+            await run.task.queue_frame(text("go", kept=True))
+        elif pusher == "system":
+            await run.task.queue_frame(Ping())
+        await trio.sleep(1)
+        run.task.interrupt()
+        await trio.sleep(60)
+    assert run.texts == ["new"]

@@ -23,8 +23,10 @@ REMINDER = 10.0  # seconds between plain lines when nothing changes state
 async def show_status(watch: Watch, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     """Show what is watched until cancelled, and how it stands then."""
     console = Console(stderr=True)
-    since = trio.current_time()
-    await (show_live if console.is_terminal else show_plain)(watch, console, since, task_status)
+    if console.is_terminal:
+        await show_live(watch, console, trio.current_time(), task_status)
+    else:
+        await show_plain(watch, trio.current_time(), task_status)
 
 
 async def show_live(watch: Watch, console: Console, since: float, task_status: trio.TaskStatus[None]) -> None:
@@ -43,15 +45,18 @@ async def show_live(watch: Watch, console: Console, since: float, task_status: t
             live.update(lines(), refresh=True)
 
 
-async def show_plain(watch: Watch, console: Console, since: float, task_status: trio.TaskStatus[None]) -> None:
-    """Print a line for each change of state, when it happens, and a reminder now and then."""
+async def show_plain(watch: Watch, since: float, task_status: trio.TaskStatus[None]) -> None:
+    """Print a line for each change of state, when it happens, and a reminder now and then.
+
+    Plain `print`: this runs inside an observer, which should be quick, and the first line that rich prints is not.
+    """
     told: dict[PipelineTask, TaskState] = {}
 
     def tell_changes() -> None:
         for task in watch.tasks:
             if told.get(task) is not task.state:
                 told[task] = task.state
-                console.print(f"trio-pipes: {line(task, since)}", highlight=False, markup=False, soft_wrap=True)
+                print(f"trio-pipes: {line(task, since)}", file=sys.stderr, flush=True)
 
     watch.changed = tell_changes
     task_status.started()

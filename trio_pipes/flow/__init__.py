@@ -1,5 +1,14 @@
 """Frames flow through processors; processors make a pipeline."""
 
+from ._audio_frames import (
+    AudioFrame,
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    InputAudioFrame,
+    OutputAudioFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+)
 from ._block import Block, Frames, Out, processor
 from ._each import Each, each
 from ._contracts import FrameObserver
@@ -34,7 +43,10 @@ from ._pipeline import ParallelPipeline, Pipeline, made
 from ._processor import FrameProcessor
 
 __all__ = [
+    "AudioFrame",
     "Block",
+    "BotStartedSpeakingFrame",
+    "BotStoppedSpeakingFrame",
     "CancelFrame",
     "CancelTaskFrame",
     "ControlFrame",
@@ -53,6 +65,7 @@ __all__ = [
     "Frames",
     "Graph",
     "HeartbeatFrame",
+    "InputAudioFrame",
     "InterruptionFrame",
     "InterruptionTaskFrame",
     "LaneStatistics",
@@ -61,6 +74,7 @@ __all__ = [
     "NodeStatistics",
     "Out",
     "Output",
+    "OutputAudioFrame",
     "ParallelPipeline",
     "Pipeline",
     "PipelineParams",
@@ -69,6 +83,8 @@ __all__ = [
     "StopTaskFrame",
     "SystemFrame",
     "TextFrame",
+    "UserStartedSpeakingFrame",
+    "UserStoppedSpeakingFrame",
     "check_frame",
     "each",
     "made",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 import types
@@ -13,7 +14,7 @@ from trio_pipes._base import ConfigurationError
 
 from ._frames import Frame
 
-__all__ = ["caller_names", "first_annotation", "frame_types"]
+__all__ = ["caller_names", "first_annotation", "frame_types", "resolve"]
 
 
 def caller_names(depth: int) -> Mapping[str, Any]:
@@ -31,16 +32,32 @@ def first_annotation(fn: Callable[..., Any], names: Mapping[str, Any], parameter
     annotation = next(iter(signature.parameters.values())).annotation
     if annotation is inspect.Parameter.empty:
         return None
-    if isinstance(annotation, str):
-        inner = inspect.unwrap(fn)
-        closure = _closure(inner)
-        try:
-            return eval(annotation, getattr(inner, "__globals__", {}), {**names, **closure})
-        except Exception as exc:
-            raise ConfigurationError(
-                f"the annotation {annotation!r} of {_name(fn)} cannot be resolved ({exc}); expected a frame class"
-            ) from exc
-    return annotation
+    return resolve(annotation, fn, names)
+
+
+def resolve(annotation: Any, fn: Callable[..., Any], names: Mapping[str, Any]) -> Any:
+    """What an annotation that is a string, or a forward reference, stands for; others as they are."""
+    if isinstance(annotation, typing.ForwardRef):
+        annotation = annotation.__forward_arg__
+    if not isinstance(annotation, str):
+        return annotation
+    inner = _function(fn)
+    try:
+        return eval(annotation, getattr(inner, "__globals__", {}), {**names, **_closure(inner)})
+    except Exception as exc:
+        raise ConfigurationError(
+            f"the annotation {annotation!r} of {_name(fn)} cannot be resolved ({exc}); expected a frame class"
+        ) from exc
+
+
+def _function(fn: Any) -> Any:
+    """The plain function in a partial, a method or an object that is called."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    fn = inspect.unwrap(fn)
+    if not (inspect.isfunction(fn) or inspect.ismethod(fn)):
+        fn = getattr(type(fn), "__call__", fn)
+    return getattr(fn, "__func__", fn)
 
 
 def _closure(fn: Any) -> dict[str, Any]:
@@ -54,15 +71,16 @@ def _closure(fn: Any) -> dict[str, Any]:
     return values
 
 
-def frame_types(annotation: Any, fn: Callable[..., Any]) -> tuple[type[Frame], ...]:
+def frame_types(annotation: Any, fn: Callable[..., Any], names: Mapping[str, Any]) -> tuple[type[Frame], ...]:
     """The frame classes of an annotation: a class, a union, or a type variable's bound."""
+    annotation = resolve(annotation, fn, names)
     if isinstance(annotation, typing.TypeVar):
         bound = annotation.__bound__
         annotation = typing.Union[annotation.__constraints__] if annotation.__constraints__ else bound or Frame
     if typing.get_origin(annotation) is typing.Annotated:
         annotation = typing.get_args(annotation)[0]
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        members = [frame_types(member, fn) for member in typing.get_args(annotation)]
+        members = [frame_types(member, fn, names) for member in typing.get_args(annotation)]
         return tuple(dict.fromkeys(t for member in members for t in member))
     if isinstance(annotation, type) and issubclass(annotation, Frame):
         return (annotation,)

@@ -14,7 +14,7 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_name
 
 from ._annotations import caller_names, first_annotation, frame_types
-from ._frames import LIFECYCLE, DataFrame, Direction, ErrorFrame, Frame, StartFrame
+from ._frames import LIFECYCLE, DataFrame, Direction, ErrorFrame, Frame
 from ._node import Node
 from ._params import ErrorPolicy
 from ._processor import FrameProcessor, Recipe
@@ -133,7 +133,7 @@ def processor(fn: BlockFunction | None = None, /, *, name: str | None = None) ->
         arguments = typing.get_args(annotation)
         if annotation is not None and (typing.get_origin(annotation) or annotation) is not Frames:
             raise ConfigurationError(f"{fn.__qualname__} is annotated to take {annotation!r}, expected Frames[...]")
-        types = frame_types(arguments[0], fn) if arguments else (DataFrame,)
+        types = frame_types(arguments[0], fn, names) if arguments else (DataFrame,)
         special = [t.__name__ for t in types if t is not Frame and t._lane != 0]
         if special:
             raise ConfigurationError(
@@ -185,10 +185,13 @@ class BlockNode(Node):
                     f"{self.name!r} returned before the end of the run. Iterate over all frames, or call "
                     "frames.pass_rest() to let the rest pass by."
                 )
+            self.ready.set()
+            self.done_with_frame()
             self.types = ()
             while not inbox.terminal:
                 await self._advance()
-            await self.carry(cast("Frame", self.engine.last))
+            self.shown = self.engine.last
+            await self.carry(cast("Frame", self.shown))
         except Exception as exc:  # noqa: BLE001  (handed on: a body that has failed cannot go on, so the task fails)
             self.note(exc, inbox.frame)
             self.engine.fail(exc)
@@ -238,8 +241,7 @@ class BlockNode(Node):
             if frame is engine.last:
                 inbox.terminal = True  # it is handed on when the body has returned
             else:
-                if isinstance(frame, StartFrame):
-                    self._has_started()
+                self.shown = frame
                 await self.carry(frame)
             return None
         if isinstance(frame, self.types):

@@ -82,6 +82,9 @@ class Owner(Protocol):
     def error_reported(self, frame: ErrorFrame) -> None:
         """An error has come up to the source, or a fatal one has happened."""
 
+    def broken_off(self) -> None:
+        """The run is over before its end: it was cancelled or has failed. Called once or more."""
+
 
 class Run(Protocol):
     """What nodes and lanes ask of the engine."""
@@ -141,6 +144,9 @@ class LaneOwner(Protocol):
 
     def may_take(self, lane: Any) -> bool:
         """Whether the first frame of `lane` may be handled now."""
+
+    def urgent_first(self, direction: Direction) -> bool:
+        """Whether a system frame came before, and its handler has not begun yet."""
 
     def lane_busy(self, lane: Any) -> None:
         """A lane has got a task."""

@@ -77,7 +77,7 @@ def each(
 
     def decorate(fn: FrameFunction[Any]) -> Each:
         annotation = first_annotation(fn, names, 1, "def f(frame: SomeFrame) -> Frame | None | Iterable[Frame]")
-        types = (DataFrame,) if annotation is None else frame_types(annotation, fn)
+        types = (DataFrame,) if annotation is None else frame_types(annotation, fn, names)
         return Each(fn, types, name, on_error)
 
     return decorate if fn is None else decorate(fn)

@@ -94,13 +94,22 @@ class _End:
             self.outputs.remove(output)
 
     def put(self, frame: Frame) -> None:
-        if not self.started or self.lane.q or self.lane.active or self._wanted(frame):
+        """Take a frame without making anybody wait: what finds no room is handed out by the lane."""
+        if not self.started or self.lane.q or self.lane.active:
             self.lane.put(frame)
-        else:
-            self.arrived(frame)
-
-    def _wanted(self, frame: Frame) -> bool:
-        return any(isinstance(frame, output.types) for output in self.outputs)
+            return
+        self.arrived(frame)
+        full = []
+        for output in [output for output in self.outputs if isinstance(frame, output.types)]:
+            try:
+                output.channel.send_nowait(frame)
+            except trio.WouldBlock:
+                full.append(output)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self.close(output)
+        if full:
+            self._owed[frame] = full
+            self.lane.put(frame)
 
     def arrived(self, frame: Frame) -> None:
         """Count it, and tell who watches."""
@@ -115,6 +124,9 @@ class _End:
 
     def may_take(self, lane: Lane) -> bool:  # noqa: ARG002
         return self.started
+
+    def urgent_first(self, direction: Direction) -> bool:  # noqa: ARG002
+        return False
 
     def lane_busy(self, lane: Lane) -> None: ...
 
@@ -143,17 +155,17 @@ class Sink(_End):
         super().__init__(Direction.DOWNSTREAM)
 
     async def accept(self, frame: Frame, nowait: bool) -> None:
-        self.arrived(frame)
-        if not self.outputs:
-            return
         if nowait:
-            self.lane.put(frame) if self._wanted(frame) else None
+            self.put(frame)
         else:
-            await self.deliver(frame)
+            self.arrived(frame)
+            if self.outputs:
+                await self.deliver(frame)
 
     async def accept_lifecycle(self, frame: Frame) -> None:
         if isinstance(frame, FlushMarker):
-            frame.reached.set()
+            if not self.engine.over:
+                frame.reached.set()
             return
         if self.engine.observed:
             self.engine.observed.on_reached(frame, self.direction)

@@ -33,7 +33,7 @@ from ._block import BlockNode
 from ._each import FunctionNode
 from ._frames import Direction, EndFrame, ErrorFrame, Frame, StartFrame, StopFrame
 from ._graph import Graph
-from ._interrupt import interrupt_all
+from ._interrupt import interrupt_all, lane_of
 from ._setup import Lifespan
 from ._turn import turn_of_this_run
 
@@ -122,6 +122,8 @@ class Engine:
                     self.nursery.cancel_scope.cancel(reason=f"{self.name} has ended")
             finally:
                 self.stop_pushes()
+                if not ended:
+                    self.owner.broken_off()
                 if lifespans:
                     for lifespan in lifespans:
                         lifespan.close(cancelled=not ended)
@@ -215,6 +217,7 @@ class Engine:
         """Cancel the run now."""
         self.stop_pushes()
         self.scope.cancel(reason=reason)
+        self.owner.broken_off()
 
     def interrupt(self) -> None:
         """Make everything stale; see `_interrupt`."""
@@ -310,13 +313,7 @@ class Engine:
 
     def lane_here(self) -> Lane | None:
         """The lane whose handler is running now, in its task or in one that it started."""
-        task: Task | None = current_task()
-        while task is not None:
-            lane = self.lanes.get(task)
-            if lane is not None:
-                return lane
-            task = task.parent_nursery.parent_task if task.parent_nursery else None
-        return None
+        return lane_of(self.lanes, current_task())
 
     def is_inside(self) -> bool:
         """Whether the caller is a processor of this run: a handler, a lifespan, or what one of them started."""

@@ -27,7 +27,17 @@ if TYPE_CHECKING:
     from ._graph import Graph
     from ._lane import Lane
 
-__all__ = ["interrupt_all"]
+__all__ = ["interrupt_all", "lane_of"]
+
+
+def lane_of(lanes: Mapping[Task, Lane], task: Task | None) -> Lane | None:
+    """The lane whose handler `task` is, or was started by."""
+    while task is not None:
+        lane = lanes.get(task)
+        if lane is not None:
+            return lane
+        task = task.parent_nursery.parent_task if task.parent_nursery else None
+    return None
 
 
 def interrupt_all(graph: Graph, lanes: Mapping[Task, Lane], asker: Lane | None) -> None:
@@ -117,7 +127,7 @@ def _drop_stale(node: Node, lanes: Mapping[Task, Lane]) -> None:
 
 def _is_of_stale_block(lanes: Mapping[Task, Lane], task: Task, frame: Frame) -> bool:
     """A block's body is not stopped while it waits for room, but what it wanted to push is stale."""
-    lane = lanes.get(task)
+    lane = lane_of(lanes, task)
     return lane is not None and isinstance(lane.node, BlockNode) and lane.node.stale and frame.interruptible
 
 

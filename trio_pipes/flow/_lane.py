@@ -125,6 +125,9 @@ class Lane:
         node, q, turn = self.node, self.q, self.node.engine.turn
         count = FRAMES_A_TURN
         while q and not self.stop and node.may_take(self):
+            if not self.urgent and node.urgent_first(self.direction):
+                await checkpoint()
+                continue
             frame = q.popleft()
             self.admit()
             self.frame = frame
@@ -249,6 +252,8 @@ class Inbox(Lane):
             self.waiting.remove(entry)
             self.q.append(entry[1])
             reschedule(entry[0])
+        if not self.waiting and self.limit == 0:
+            self.limit = self.bound
 
     def discard_waiting(self, is_stale: Callable[[Task, Frame], bool]) -> int:
         """Let those go on whose frame has become stale while it waited; how many these were."""
@@ -283,6 +288,8 @@ class Inbox(Lane):
                 node.engine.check_stall(node, turn.began)
                 await self.park()
                 self.left = FRAMES_A_TURN
+            elif self.attention and node.urgent_first(self.direction):
+                await checkpoint()
             elif q[0].interruptible is not True or self.attention:
                 await self._serve_one(q.popleft())
                 self.left -= 1

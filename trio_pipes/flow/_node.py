@@ -25,7 +25,6 @@ from ._frames import (
     Frame,
     InterruptionFrame,
     InterruptionTaskFrame,
-    StartFrame,
     StopTaskFrame,
 )
 from ._lane import Inbox, Lane
@@ -89,7 +88,6 @@ class Node:
         "above",
         "attention",
         "below",
-        "carried",
         "chaining",
         "early",
         "ended",
@@ -114,6 +112,7 @@ class Node:
         "returning",
         "row",
         "shares_task",
+        "shown",
         "stale_dropped",
         "started",
         "turn_number",
@@ -158,7 +157,7 @@ class Node:
         self.foreign = 0  # lanes that have a task of their own
         self.attention = False  # look up when the handler returns
         self.started = False  # StartFrame has been handled
-        self.carried: Frame | None = None  # the lifecycle frame that was handed on last
+        self.shown: Frame | None = None  # the lifecycle frame that is here and has not been handed on
         self.passed_start = False
         self.ended = False  # the last frame has been handed on
         self.early: list[Frame] = []  # pushed before StartFrame was handed on
@@ -208,7 +207,8 @@ class Node:
     def _is_idle(self) -> bool:
         """Nothing is here or on hold in the ordered downstream direction."""
         inbox = self.inbox
-        return self.started and not (self.hold or inbox.active or inbox.q or self.has_in_hand())
+        waits = self.hold or inbox.active or inbox.q or self.has_in_hand() or self.urgent_first(DOWN)
+        return self.started and not waits
 
     def has_in_hand(self) -> bool:
         """Whether a frame is worked on here that was handed over within the task."""
@@ -286,6 +286,11 @@ class Node:
             return not (self.unwinding and type(first) is InterruptionFrame and first._given)
         return not self.hold
 
+    def urgent_first(self, direction: Direction) -> bool:
+        """Whether a system frame came before, and its handler has not begun yet."""
+        lane = self.urgent_down if direction is DOWN else self.urgent_up
+        return lane is not None and lane.active and lane.frame is None and bool(lane.q)
+
     def lane_busy(self, lane: Lane) -> None:  # noqa: ARG002
         self.foreign += 1
         self.refresh()
@@ -311,7 +316,9 @@ class Node:
         )
         if not self.open:
             self.quick = False
-        self.inbox.attention = bool(self.hold or engine.over or engine.observed or self.inbox.stop)
+        self.inbox.attention = bool(
+            self.hold or engine.over or engine.observed or self.inbox.stop or self.urgent_first(DOWN)
+        )
         if isinstance(below, Node) and below.shares_task:
             below.set_closed(not self.open or not below._is_idle())
 
@@ -356,15 +363,11 @@ class Node:
 
     async def lifecycle(self, frame: Frame) -> None:
         """Show a lifecycle frame to the processor and see that it goes on, once."""
-        if self.takes_lifecycle(frame):
+        self.shown = frame
+        if not isinstance(frame, FlushMarker) and self.takes_lifecycle(frame):
             await self.handle(frame, DOWN)
-        if self.engine.over:
-            return
-        if isinstance(frame, StartFrame):
-            self._has_started()
-        await self.carry(frame)
-        if frame is self.engine.last:
-            self.inbox.terminal = True
+        if not self.engine.over:
+            await self.carry(frame)
 
     def _has_started(self) -> None:
         self.started = True
@@ -381,15 +384,17 @@ class Node:
                 lane.start()
 
     async def carry(self, frame: Frame) -> None:
-        """Hand a lifecycle frame on; a second time does nothing."""
-        if self.carried is frame:
+        """Hand on the lifecycle frame that is shown; a second time does nothing."""
+        if self.shown is not frame:
             return
-        self.carried = frame
+        self.shown = None
         if frame is self.engine.last:
-            self.ended = True
+            self.ended = self.inbox.terminal = True
             self.refresh()
+        elif frame is self.engine.start:
+            self._has_started()  # who hands it on has handled it, and may wait for an answer from below
         await self.below.accept_lifecycle(frame)
-        if isinstance(frame, StartFrame):
+        if frame is self.engine.start:
             while self.early:
                 await self.below.accept(self.early.pop(0), nowait=True)
             self.passed_start = True
@@ -406,7 +411,7 @@ class Node:
 
     def note(self, exc: Exception, frame: Frame | None) -> None:
         """Write into an error where it happened."""
-        at = "" if frame is None else f", frame {frame.name}"
+        at = f", frame {frame.name}" if frame is not None and hasattr(frame, "id") else ""
         exc.add_note(f"in processor {self.name!r}{at}, of {self.engine.name!r}")
 
     def report(self, frame: ErrorFrame) -> None:
@@ -493,9 +498,9 @@ class Node:
             self.engine.flood(self.name, "pushed before StartFrame", len(self.early))
 
     async def _push_lifecycle(self, frame: Frame) -> None:
-        if isinstance(frame, FlushMarker) or self.engine.is_own(frame):
+        if frame is self.shown:
             await self.carry(frame)
-        else:
+        elif not self.engine.is_own(frame):
             self.engine.request(frame)
             await checkpoint_if_cancelled()
 

@@ -72,7 +72,7 @@ class Lifespan:
 
     def close(self, *, cancelled: bool) -> None:
         """Let the cleanup begin; `cancelled` raises Cancelled at the `yield`."""
-        self._closing.set()
         if cancelled:
             self._inner.shield = False
             self._outer.cancel(reason=f"{self._engine.name} was cancelled or failed")
+        self._closing.set()

@@ -48,12 +48,11 @@ class Entrance:
     def is_ordinary(self, frame: object) -> bool:
         """Whether it is a frame of the ordered lane that asks for nothing; remembers the classes that are."""
         cls = type(frame)
-        if cls in self._ordinary:
-            return True
-        if isinstance(frame, Frame) and frame._lane == 0:
+        if cls not in self._ordinary:
+            if not isinstance(frame, Frame) or frame._lane != 0:
+                return False
             self._ordinary.add(cls)
-            return True
-        return False
+        return hasattr(frame, "id")  # not made without its __init__
 
     def batches(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         """Runs of ordinary frames, and each frame that is not by itself."""

@@ -141,7 +141,7 @@ class Observers:
     # -- async ones
 
     def open(self, nursery: trio.Nursery) -> None:
-        """Let async observers run in `nursery`."""
+        """Let async observers run in `nursery`; in place of the nursery they ran in before, if there was one."""
         self._nursery = nursery
         for observer in self._observers:
             if id(observer) in self._queues:
@@ -178,9 +178,9 @@ class Observers:
                 await queue.changed.wait()
         except Exception as exc:  # noqa: BLE001  (kept for the result)
             self._failed(observer, exc)
+            queue.events.clear()
         finally:
             queue.working = False
-            queue.events.clear()
 
 
 def observers(owner: str, events: tuple[str, ...], given: Iterable[object]) -> Observers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import attrs
 import trio
@@ -45,16 +45,19 @@ class Roster:
     def __iter__(self) -> Iterator[Entry]:
         return iter(tuple(self._entries.values()))
 
-    def add(self, entry: Entry) -> None:
-        """Raises `DuplicateName` for a name that is already up."""
-        if entry.name in self._entries:
-            there = self._entries[entry.name].worker
-            same = " (the same worker)" if there is entry.worker else f": {there!r}"
-            raise DuplicateName(
-                f"{self._owner} already has a worker named {entry.name!r}{same}. "
-                "Give this one another name, or wait until the first has ended."
-            )
-        self._entries[entry.name] = entry
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Add all, or raise `DuplicateName` for a name that is already up, and add none."""
+        new: dict[str, Entry] = {}
+        for entry in entries:
+            there = self._entries.get(entry.name) or new.get(entry.name)
+            if there is not None:
+                same = " (the same worker)" if there.worker is entry.worker else f": {there.worker!r}"
+                raise DuplicateName(
+                    f"{self._owner} already has a worker named {entry.name!r}{same}. "
+                    "Give this one another name, or wait until the first has ended."
+                )
+            new[entry.name] = entry
+        self._entries.update(new)
 
     def remove(self, entry: Entry) -> None:
         self._entries.pop(entry.name, None)

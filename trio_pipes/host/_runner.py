@@ -62,6 +62,9 @@ class _Call:
     errors: list[Exception] = attrs.field(factory=list)
     roots: AsyncValue[int] = attrs.field(factory=lambda: AsyncValue(0))
     hosted: list[Entry] = attrs.field(factory=list)
+    outer: trio.Nursery | None = None
+    closing: bool = False  # it hosts nobody any more
+    told_started: bool = False
     last: Entry | None = None  # the one that was started last: the next waits until it is ready
 
 
@@ -122,19 +125,23 @@ class PipelineRunner:
             raise RuntimeError(f"{self.name} has been told to end and takes no more workers")
         for worker in workers:
             check_is_worker(worker, self.name)
-        for worker in workers:
-            entry = Entry(worker, worker.name, isolated, helper, parent)
-            self._enrol(entry)
-            if self._calls and self._calls[0].nursery is not None:
-                self._host(self._calls[0], entry)
+        entries = [Entry(worker, worker.name, isolated, helper, parent) for worker in workers]
+        host = next((call for call in self._calls if not call.closing), None)
+        if self._calls and host is None:
+            raise RuntimeError(f"{self.name} is ending and takes no more workers: all that it had have ended")
+        self._enrol(entries)
+        for entry in entries:
+            if host is not None and host.nursery is not None:
+                self._host(host, entry)
             else:
                 self._waiting.append(entry)
 
-    def _enrol(self, entry: Entry) -> None:
-        self._roster.add(entry)
-        attach = getattr(entry.worker, "attach", None)
-        if attach is not None:
-            attach(self)
+    def _enrol(self, entries: list[Entry]) -> None:
+        self._roster.add(entries)
+        for entry in entries:
+            attach = getattr(entry.worker, "attach", None)
+            if attach is not None:
+                attach(self)
 
     def get_worker(self, name: str) -> Worker | None:
         """The worker of that name that is up or waiting to start, or None."""
@@ -162,7 +169,7 @@ class PipelineRunner:
             if self._told.value:
                 raise RuntimeError(f"{self.name} has been told to end and takes no more workers")
             own = Entry(worker, worker.name)
-            self._enrol(own)
+            self._enrol([own])
         call = _Call(auto_end, own)
         signals = Signals(self._signums, self._on_signal)
         try:
@@ -171,20 +178,38 @@ class PipelineRunner:
                 self._has_run.value = True
                 self._open.value += 1
                 try:
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(signals.read)
+                    async with trio.open_nursery() as call.outer:
+                        call.outer.start_soon(signals.read)
+                        if self._calls[0] is call:
+                            self._observers.open(call.outer)
                         with call.scope:
                             if self._cancelled:
                                 call.scope.cancel(reason=f"{self.name} was cancelled before its run")
                             await self._serve(call, task_status)
-                        nursery.cancel_scope.cancel(reason=f"{self.name} is over")
+                        call.closing = True
+                        await self._hand_over_observers(call)
+                        call.outer.cancel_scope.cancel(reason=f"{self.name} is over")
                 finally:
                     self._leave(call)
+        except BaseException as exc:
+            # A cancel from outside, or an interrupt from the keyboard: it goes on, beside what workers raised.
+            if call.errors and not isinstance(exc, Exception):
+                raise BaseExceptionGroup(f"{self.name}: workers failed", [exc, *call.errors]) from None
+            raise
         finally:
             if own is not None:
                 self._roster.remove(own)
         self._raise_errors(call)
+        if not call.told_started:
+            task_status.started(self)
         return None if own is None else own.result
+
+    async def _hand_over_observers(self, call: _Call) -> None:
+        heirs = [other.outer for other in self._calls if other is not call and other.outer is not None]
+        if not heirs:
+            await self._observers.close()
+        elif self._calls[0] is call:
+            self._observers.open(heirs[0])
 
     async def _serve(self, call: _Call, task_status: trio.TaskStatus[PipelineRunner]) -> None:
         async with trio.open_nursery() as call.helpers:
@@ -202,11 +227,12 @@ class PipelineRunner:
                 if self._calls[0] is call:
                     self._observers.tell("on_ready", self)
                 task_status.started(self)
-                if call.auto_end:
-                    await call.roots.wait_value(0)
-                else:
+                call.told_started = True
+                if not call.auto_end:
                     await self._told.wait_value(True)
+                while call.roots.value:  # again: one more may have been added as the last one ended
                     await call.roots.wait_value(0)
+                call.closing = True
                 for entry in reversed([e for e in call.hosted if not e.helper]):
                     entry.worker.stop_when_done()  # children of roots that have ended
             for entry in reversed(call.hosted):
@@ -225,9 +251,11 @@ class PipelineRunner:
     async def _run_worker(self, call: _Call, entry: Entry, before: Entry | None) -> None:
         worker = entry.worker
         status = _Status(lambda: self._is_ready(entry))
+        started = False
         try:
             if before is not None:
                 await before.ready.wait()
+            started = True
             self._observers.tell("on_worker_started", self, worker)
             entry.result = await worker.run(task_status=status)
         except Exception as exc:  # noqa: BLE001  (kept, and raised by the call unless the worker is isolated)
@@ -239,6 +267,8 @@ class PipelineRunner:
                 call.errors.append(exc)
                 call.scope.cancel(reason=f"worker {entry.name!r} of {self.name} failed: {exc!r}")
         finally:
+            if not started:
+                worker.cancel(f"{self.name} ended before it could start")  # whoever waits for it is told
             entry.ready.set()
             self._finished += 1
             self._ready.value = self._ready.value - {entry.name}
@@ -258,6 +288,7 @@ class PipelineRunner:
         if not self._calls:
             for entry in self._waiting:
                 self._roster.remove(entry)
+                entry.worker.cancel(f"{self.name} ended before it could start")
             self._waiting = []
             self._told.value = self._cancelled = False
             self._signals_seen = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Any, Final
@@ -69,6 +69,7 @@ TASK: Final[Table[TaskState]] = {
     TaskState.CANCELLED: {},
     TaskState.FAILED: {},
 }
+LAST_WORDS: Final = 1.0  # seconds that an async generator has to clean up when its frames are not wanted any more
 FINAL: Final = frozenset(state for state, row in TASK.items() if not row)
 
 
@@ -131,6 +132,8 @@ class PipelineTask:
             raise ConfigurationError(f"PipelineTask was given {pipeline!r}, expected a Pipeline: Pipeline([...])")
         if params is not None and not isinstance(params, PipelineParams):
             raise ConfigurationError(f"PipelineTask(params={params!r}): expected PipelineParams(...)")
+        if clock is not None and not (hasattr(clock, "start") and hasattr(clock, "get_time")):
+            raise ConfigurationError(f"PipelineTask(clock={clock!r}): expected a clock, with start() and get_time()")
         if name is not None and (not isinstance(name, str) or not name):
             raise ConfigurationError(f"PipelineTask(name={name!r}): expected a non-empty string")
         self.id = next_id()
@@ -282,9 +285,10 @@ class PipelineTask:
     ) -> None:
         """Queue frames in order. An async iterable given before the run waits for the run to take it."""
         if isinstance(frames, AsyncIterable):
-            await self.wait_state(*(state for state in TaskState if state is not TaskState.NEW))
-            async for frame in frames:
-                await self.queue_frame(frame, direction)
+            async with _closing(frames):
+                await self.wait_state(*(state for state in TaskState if state is not TaskState.NEW))
+                async for frame in frames:
+                    await self.queue_frame(frame, direction)
             return
         if isinstance(frames, Frame) or not isinstance(frames, Iterable):
             raise TypeError(f"{self.name}.queue_frames was given {frames!r}, expected an iterable of frames")
@@ -310,7 +314,10 @@ class PipelineTask:
         else:
             if isinstance(frame, EndFrame | StopFrame | EndTaskFrame | StopTaskFrame):
                 self._entrance.check()
-            self.asked(frame)
+            if isinstance(frame, EndFrame | StopFrame):
+                self._ask_end(frame)
+            else:
+                self.asked(frame)
 
     # -- requests
 
@@ -338,8 +345,8 @@ class PipelineTask:
         if self._run_called:
             self._observers.tell("on_reached_sink", self, CancelFrame(reason=reason))
             self._engine.cancel(reason)  # first: the feeder then ends by its cancel
-        self._entrance.break_off("it is cancelled")
-        if not self._run_called:
+        else:
+            self._entrance.break_off("it is cancelled")
             self._step("cancel")
             self._close_outputs()
             for marker in self._flushes:
@@ -413,7 +420,8 @@ class PipelineTask:
         """A channel of the frames of these types (none: of all) that reach the sink, or, upstream, the source.
 
         When `buffer` frames wait in it the sink waits, so read it from another task than the one that queues.
-        What is in it stays readable after the end; then comes `trio.EndOfChannel`.
+        What is in it stays readable after the end; then comes `trio.EndOfChannel`. A lifecycle frame never waits
+        for a reader: where the buffer is full until the end, it is left out.
         """
         if not all(isinstance(t, type) and issubclass(t, Frame) for t in types):
             raise ConfigurationError(f"{self.name}.open_output was given {types!r}, expected frame classes")
@@ -421,6 +429,8 @@ class PipelineTask:
             raise ConfigurationError(
                 f"{self.name}.open_output(buffer={buffer!r}): expected a number of frames, 0 or more, or math.inf"
             )
+        if not isinstance(direction, Direction):
+            raise ConfigurationError(f"{self.name}.open_output(direction={direction!r}): expected a Direction")
         send, receive = trio.open_memory_channel[Frame](buffer)
         output = Output(types or (Frame,), send)
         end = self._graph.sink if direction is Direction.DOWNSTREAM else self._graph.source
@@ -477,8 +487,10 @@ class PipelineTask:
     def asked(self, frame: Frame) -> None:
         """A request from inside the pipeline, or one that was queued."""
         match frame:
-            case EndFrame() | StopFrame():
-                self._ask_end(frame)
+            case EndFrame():
+                self.stop_when_done(frame.reason)
+            case StopFrame():
+                self._ask_end(StopFrame(reason=frame.reason))
             case EndTaskFrame():
                 self.stop_when_done(frame.reason)
             case StopTaskFrame():
@@ -495,6 +507,9 @@ class PipelineTask:
 
     def interrupt_refused(self) -> None:
         self._observers.tell("on_interrupt_refused", self)
+
+    def broken_off(self) -> None:
+        self._entrance.break_off("it was cancelled or has failed")
 
     def error_reported(self, frame: ErrorFrame) -> None:
         self._reported_errors += 1
@@ -528,6 +543,17 @@ class _FrameEvents:
     def on_reached(self, frame: Frame, direction: Direction) -> None:
         event = "on_reached_sink" if direction is Direction.DOWNSTREAM else "on_reached_source"
         self._tell(event, self._task, frame)
+
+
+@asynccontextmanager
+async def _closing(frames: AsyncIterable[Frame]) -> AsyncIterator[None]:
+    """Close an async generator that is not read to its end, rather than leave it to the garbage collector."""
+    try:
+        yield
+    finally:
+        if isinstance(frames, AsyncGenerator):
+            with trio.move_on_after(LAST_WORDS, shield=True):
+                await frames.aclose()
 
 
 def _without_cancelled(error: BaseException) -> BaseException | None:

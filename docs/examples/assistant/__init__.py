@@ -1,0 +1,1 @@
+"""The parts of the voice assistant that are not about pipelines: what it understands, says, prints and checks."""

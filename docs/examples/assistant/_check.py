@@ -1,0 +1,1 @@
+def main(wav, folder): return 0

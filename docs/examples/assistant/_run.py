@@ -1,0 +1,92 @@
+"""One conversation: the pipeline, and what is kept of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Literal, TypeVar
+
+import attrs
+import trio
+import trio.testing
+
+from trio_pipes import Pipeline, PipelineParams, PipelineRunner, PipelineTask
+from trio_pipes.transports import WavSink, WavSource
+from trio_pipes.voice import (
+    Espeak,
+    PocketSphinx,
+    Recogniser,
+    SileroVad,
+    SpeechToText,
+    Synthesiser,
+    TextToSpeech,
+    VadModel,
+    VoiceActivity,
+)
+
+from ._conversation import Conversation
+from ._dialogue import Dialogue
+from ._sentences import COMMANDS
+from ._stalls import Stalls, StallMeter
+
+__all__ = ["Models", "Outcome", "Pace", "converse", "run_paced"]
+
+Pace = Literal["real", "fast"]
+T = TypeVar("T")
+
+
+def _our_recogniser() -> Recogniser:
+    return PocketSphinx(COMMANDS)
+
+
+@attrs.frozen
+class Models:
+    """What hears and speaks."""
+
+    vad: Callable[[], VadModel] = SileroVad
+    recogniser: Recogniser = attrs.field(factory=_our_recogniser)
+    voice: Synthesiser = attrs.field(factory=lambda: Espeak("en-us+f3"))
+
+
+@attrs.frozen
+class Outcome:
+    """What is left of a conversation."""
+
+    conversation: Conversation
+    dialogue: Dialogue
+    stalls: Stalls
+    reason: str | None
+    """Why it ended."""
+
+
+async def converse(
+    wav: str | os.PathLike[str], out: str | os.PathLike[str], tell: Callable[[str], None], models: Models
+) -> Outcome:
+    """Play a WAV file to the assistant, and what it answers into another."""
+    dialogue = Dialogue()
+    conversation = Conversation(tell)
+    meter = StallMeter()
+    pipeline = Pipeline(
+        [
+            WavSource(wav),
+            VoiceActivity(models.vad),
+            SpeechToText(models.recogniser),
+            dialogue,
+            TextToSpeech(models.voice),
+            WavSink(out),
+        ]
+    )
+    task = PipelineTask(pipeline, PipelineParams(allow_interruptions=True), observers=[conversation, meter])
+    result = await PipelineRunner().run(task)
+    return Outcome(conversation, dialogue, meter.result(), result.reason if result else "cancelled")
+
+
+def run_paced(pace: Pace, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """`trio.run`, in real time or as fast as it can.
+
+    Fast is the same program on a clock that skips the waits: where every task sleeps it jumps to the next deadline, and
+    while something works, here or in a child process, it runs like any other. So what is said when, who interrupts whom and
+    how long an answer takes are as in real time, without the silences.
+    """
+    clock = None if pace == "real" else trio.testing.MockClock(rate=1.0, autojump_threshold=0)
+    return trio.run(fn, *args, clock=clock)
