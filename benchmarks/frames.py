@@ -116,6 +116,16 @@ def others(kinds: tuple[str, ...], frames: int, scale: float) -> Iterator[Compar
         return f"--count={max(2, round(n * scale))}"
 
     async_kinds = [kind for kind in ("class", "inline") if kind in kinds]
+    for kind in kinds:
+        yield Comparison(
+            "per_hop",
+            f"a hop at N=10 to 100, to one at N=1 to 10, {KIND_NAMES[kind]}",
+            "x",
+            ["per_hop", f"--kind={kind}", f"--frames={frames}", "--inner=3"],
+            # "Flat", with room for what longer rows do to the processor's caches.
+            goals=[Goal("<= 1.5", "ours", at_most=1.5)],
+            extra="us_a_hop",
+        )
     yield Comparison(
         "construction",
         "one frame made",
@@ -215,7 +225,19 @@ for make in (lambda: [None for _ in range(n)], lambda: [TextFrame(text="hello") 
     gc.collect(); gc.disable(); t = time.thread_time(); made = make(); took.append(time.thread_time() - t); gc.enable()
 print(json.dumps({"value": (took[1] - took[0]) / n * 1e9}))
 """
-ROWS = ("throughput", "construction", "latency", "stall", "cancel", "interrupt", "lifecycle", "memory", "memory10k", "many")
+ROWS = (
+    "throughput",
+    "per_hop",
+    "construction",
+    "latency",
+    "stall",
+    "cancel",
+    "interrupt",
+    "lifecycle",
+    "memory",
+    "memory10k",
+    "many",
+)
 
 # -- running
 
@@ -234,7 +256,9 @@ class Peer:
 def find_peer(python: str | None, scripts: str | None) -> Peer | str:
     """The peer, or why there is none."""
     if not python and not scripts:
-        return "no peer was given: --peer-python and --peer-scripts, or TRIO_PIPES_PEER_PYTHON and TRIO_PIPES_PEER_SCRIPTS"
+        return (
+            "no peer was given: --peer-python and --peer-scripts, or TRIO_PIPES_PEER_PYTHON and TRIO_PIPES_PEER_SCRIPTS"
+        )
     if not python or not scripts:
         return "a peer needs both: --peer-python PATH and --peer-scripts DIR"
     if not (Path(scripts) / "pipecat_throughput.py").is_file():
@@ -320,7 +344,7 @@ def result_of(
     figures["ratio"] = _quotient(figures["ours"], figures["peer"])
     figures["limit"] = _quotient(figures["ours"], figures["limit_value"])
     goals = [{"goal": goal.text, "reached": _is_reached(goal, figures[goal.figure])} for goal in line.goals]
-    result = {
+    result: dict[str, Any] = {
         "row": line.row,
         "what": line.what,
         "unit": line.unit,
@@ -363,7 +387,8 @@ def table_line(result: dict[str, Any]) -> str:
         _shown(result["ours"], result["unit"]),
         _shown(result["peer"], result["unit"]),
         _ratio_shown(result["ratio"]),
-        _shown(result["limit_value"], result["unit"]) + ("" if result["limit"] is None else f" ({result['limit']:.2f})"),
+        _shown(result["limit_value"], result["unit"])
+        + ("" if result["limit"] is None else f" ({result['limit']:.2f})"),
         goals if "error" not in result else f"ERROR {result['error']}",
     ]
     return "| " + " | ".join(cells) + " |"
@@ -422,7 +447,9 @@ def main() -> int:
         results.append(result)
         print(table_line(result), file=sys.stderr, flush=True)
     reached = [goal["reached"] for result in results for goal in result["goals"]]
-    summary = {name: reached.count(value) for name, value in (("reached", True), ("missed", False), ("not_measured", None))}
+    summary = {
+        name: reached.count(value) for name, value in (("reached", True), ("missed", False), ("not_measured", None))
+    }
     about = {
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -433,7 +460,10 @@ def main() -> int:
         "without_peer": None if peer else found,
     }
     print(json.dumps({"about": about, "goals": summary, "results": results}, indent=1))
-    print(f"Goals: {summary['reached']} reached, {summary['missed']} missed, {summary['not_measured']} not measured.", file=sys.stderr)
+    print(
+        f"Goals: {summary['reached']} reached, {summary['missed']} missed, {summary['not_measured']} not measured.",
+        file=sys.stderr,
+    )
     return 1 if summary["missed"] and a.strict else 0
 
 

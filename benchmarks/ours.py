@@ -19,6 +19,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -131,7 +132,7 @@ async def _throughput(a: argparse.Namespace) -> float:
         result = await task.wait_finished()
         took = cpu() - began
     assert result.frames_out == a.frames, result
-    return a.frames / took
+    return float(a.frames / took)
 
 
 async def _queue(task: PipelineTask, frames: list[TextFrame], single: bool) -> None:
@@ -142,11 +143,22 @@ async def _queue(task: PipelineTask, frames: list[TextFrame], single: bool) -> N
         await task.queue_frames(frames)
 
 
+async def per_hop(a: argparse.Namespace) -> dict[str, Any]:
+    """What a hop costs in a pipeline of up to a hundred, to what it costs in one of up to ten."""
+    took = {}
+    for n in (1, 10, 100):
+        a.n = n
+        took[n] = 1e6 / (await throughput(a))["value"]  # us a frame
+    short, long = (took[10] - took[1]) / 9, (took[100] - took[10]) / 90
+    return {"value": long / short, "unit": "x", "us_a_hop": {"1 to 10": short, "10 to 100": long}}
+
+
 async def construction(a: argparse.Namespace) -> dict[str, Any]:
     """One frame made, ns, ids included; the loop's own cost is taken off."""
-    nothing = (lambda: [None for _ in range(a.frames)], lambda: [TextFrame("hello") for _ in range(a.frames)])
-    best = []
-    for make in nothing:
+    await trio.lowlevel.checkpoint()
+    loop_and_frames = (lambda: [None for _ in range(a.frames)], lambda: [TextFrame("hello") for _ in range(a.frames)])
+    medians = []
+    for make in loop_and_frames:
         took = []
         for _ in range(max(a.inner, 3)):
             settle()
@@ -156,8 +168,8 @@ async def construction(a: argparse.Namespace) -> dict[str, Any]:
             took.append(cpu() - began)
             gc.enable()
             del made
-        best.append(statistics.median(took))
-    return {"value": (best[1] - best[0]) / a.frames * 1e9, "unit": "ns"}
+        medians.append(statistics.median(took))
+    return {"value": (medians[1] - medians[0]) / a.frames * 1e9, "unit": "ns"}
 
 
 async def latency(a: argparse.Namespace) -> dict[str, Any]:
@@ -221,12 +233,13 @@ async def stall(a: argparse.Namespace) -> dict[str, Any]:
 
 
 class Sleeper(FrameProcessor):
-    asleep = 0
+    def __init__(self) -> None:
+        self.asleep = trio.Event()
 
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
         await self.push_frame(frame, direction)
         if isinstance(frame, TextFrame):
-            Sleeper.asleep += 1
+            self.asleep.set()
             await trio.sleep_forever()
 
 
@@ -234,8 +247,8 @@ async def cancel(a: argparse.Namespace) -> dict[str, Any]:
     """`cancel()` to `run()` of the runner returned, while every processor sleeps in its handler; ms."""
     took = []
     for number in range(a.count + 2):
-        Sleeper.asleep = 0
-        task = PipelineTask(Pipeline([Sleeper() for _ in range(a.n)]))
+        sleepers = [Sleeper() for _ in range(a.n)]
+        task = PipelineTask(Pipeline(sleepers))
         runner = PipelineRunner(task, handle_sigint=False)
         returned = 0
 
@@ -248,8 +261,8 @@ async def cancel(a: argparse.Namespace) -> dict[str, Any]:
             nursery.start_soon(run)
             await runner.wait_ready(task.name)
             await task.queue_frame(TextFrame("x"))
-            while Sleeper.asleep < a.n:
-                await trio.sleep(0.002)
+            for sleeper in sleepers:
+                await sleeper.asleep.wait()
             await trio.sleep(0.02)
             began = perf_ns()
             task.cancel()
@@ -325,8 +338,11 @@ async def lifecycle(a: argparse.Namespace) -> dict[str, Any]:
 
 def resident() -> float:
     """Memory of this process now, KiB."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except FileNotFoundError:
+        raise SystemExit("memory is measured on Linux only: there is no /proc/self/statm") from None
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024
 
 
 async def memory(a: argparse.Namespace) -> dict[str, Any]:
@@ -381,7 +397,7 @@ async def _many(a: argparse.Namespace) -> float:
             await task.wait_finished()
         took = cpu() - began
     assert all(task.statistics().frames_out == a.frames for task in tasks)
-    return a.count * a.frames / took
+    return float(a.count * a.frames / took)
 
 
 # -- the limits of the same machine
@@ -406,8 +422,9 @@ class End:
 async def bare_pairs(a: argparse.Namespace) -> dict[str, Any]:
     """Frames per CPU second through N pairs of bare `process` and `push` coroutines."""
     row = [Bare() for _ in range(a.n)]
-    for above, below in zip(row, [*row[1:], End()], strict=True):
-        above.below = below
+    below: list[Bare | End] = [*row[1:], End()]
+    for above, under in zip(row, below, strict=True):
+        above.below = under
     frames = [TextFrame("hello") for _ in range(a.frames)]
     rates = []
     for _ in range(a.inner):
@@ -421,6 +438,7 @@ async def bare_pairs(a: argparse.Namespace) -> dict[str, Any]:
 
 async def bare_calls(a: argparse.Namespace) -> dict[str, Any]:
     """Frames per CPU second through N plain function calls, one after the other."""
+    await trio.lowlevel.checkpoint()
     row: list[Callable[[Any], Any]] = [lambda frame: frame for _ in range(a.n)]
     frames = [TextFrame("hello") for _ in range(a.frames)]
     rates = []
@@ -439,6 +457,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Awaitable[dict[str, Any]]
     measure.__name__: measure
     for measure in (
         throughput,
+        per_hop,
         construction,
         latency,
         stall,

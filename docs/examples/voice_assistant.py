@@ -17,14 +17,13 @@ from pathlib import Path
 
 import trio
 from assistant import _check
-from assistant._run import Models, Outcome, Pace, converse, run_paced
+from assistant._run import Models, Pace, converse, run_paced
 from assistant._script import SCRIPT, record
-from assistant._stalls import HEADING, Stalls
-from assistant._standins import LoudnessVad, WaitingRecogniser, WaitingVoice
+from assistant._stalls import HEADING
 
 from trio_pipes import ConfigurationError, MissingExtra
 from trio_pipes.transports import read_wav_format
-from trio_pipes.voice import Espeak, Heard
+from trio_pipes.voice import Espeak
 
 # Exit codes: 0, 1 when a check failed, 2 for what cannot be used, 130 when Ctrl-C ended it.
 BAD_INPUT = 2
@@ -35,8 +34,12 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description="A voice assistant that works offline.")
     parser.add_argument("wav", nargs="?", type=Path, metavar="file.wav", help="what the user says: a WAV of 16-bit PCM")
-    parser.add_argument("--pace", choices=["real", "fast"], default="fast", help="in real time, or without the silences")
-    parser.add_argument("--check", action="store_true", help="hold word errors, answers and stalls against their limits")
+    parser.add_argument(
+        "--pace", choices=["real", "fast"], default="fast", help="in real time, or without the silences"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="hold word errors, answers and stalls against their limits"
+    )
     parser.add_argument("--out", type=Path, default=Path("assistant.wav"), help="what the assistant says (%(default)s)")
     arguments = parser.parse_args()
     gc.collect()
@@ -69,19 +72,14 @@ def demonstrate(wav: Path | None, pace: Pace, out: Path, folder: Path) -> int:
     outcome = run_paced(pace, converse, wav, out, print, Models())
     interrupted = "SIGINT" in (outcome.reason or "")
     if outcome.dialogue.timers:
-        print(f"Given up with the end: {', '.join(f'the timer for {timer.name}' for timer in outcome.dialogue.timers)}.")
+        print(
+            f"Given up with the end: {', '.join(f'the timer for {timer.name}' for timer in outcome.dialogue.timers)}."
+        )
     print(f"What the assistant said is in {out}.\n")
     print(outcome.conversation.latency_table(), HEADING, outcome.stalls.row("all, after start-up"), sep="\n")
     if not interrupted:
-        print(own_share(wav, folder, outcome).row("our own share: models are waits"))
+        print(_check.own_share(wav, folder, outcome.conversation.turns).row("our own share: models are waits"))
     return INTERRUPTED if interrupted else 0
-
-
-def own_share(wav: Path, folder: Path, outcome: Outcome) -> Stalls:
-    """The same conversation with waits in the place of the models: what remains is ours."""
-    transcripts = [Heard(turn.text, turn.confidence) for turn in outcome.conversation.turns]
-    models = Models(LoudnessVad, WaitingRecogniser(transcripts), WaitingVoice())
-    return run_paced("fast", converse, wav, folder / "own.wav", lambda line: None, models).stalls
 
 
 def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

@@ -230,6 +230,8 @@ async def test_flush_waits_for_a_frame_whose_error_is_reported(autojump_clock) -
     async with started(task):
         await task.queue_frames(texts(1, 2))
         assert await task.flush(10) is True
+        assert trio.current_time() == pytest.approx(2)
+        await trio.testing.wait_all_tasks_blocked()  # the reports go up: flush does not wait for them
         assert task.statistics().reported_errors == 2
 
 
@@ -367,13 +369,14 @@ async def test_the_end_never_waits_for_a_reader(autojump_clock, kind) -> None:
         assert [type(frame) for frame in [frame async for frame in frames][:2]] == [StartFrame, TextFrame]
 
 
-async def test_the_end_frame_is_in_a_full_output_too(autojump_clock) -> None:
-    # An output is what reaches the sink, and a lifecycle frame cannot be lost.
-    task = task_of(Probe())
-    async with task.open_output(Frame, buffer=2) as frames:
-        await task.queue_frames([TextFrame("1"), EndFrame()])
-        await task.run()
-        assert [type(frame) async for frame in frames] == [StartFrame, TextFrame, EndFrame]
+async def test_an_end_frame_is_left_out_of_an_output_that_has_no_room_for_it(autojump_clock) -> None:
+    # A lifecycle frame never waits for a reader; the end of the channel says the same.
+    for buffer, last in ((2, TextFrame), (3, EndFrame)):
+        task = task_of(Probe())
+        async with task.open_output(Frame, buffer=buffer) as frames:
+            await task.queue_frames([TextFrame("1"), EndFrame()])
+            await task.run()
+            assert [type(frame) async for frame in frames][-1] is last
 
 
 @pytest.mark.parametrize("buffer", [0, 1, 2, math.inf])

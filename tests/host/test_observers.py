@@ -546,3 +546,64 @@ async def test_observers_of_a_task_cancelled_unrun(autojump_clock) -> None:
     await task.run()
     assert "on_started" not in watch.names()
     assert watch.names().count("on_finished") == 1
+
+
+async def test_one_observer_of_two_tasks_that_raises_is_removed_where_it_raised(autojump_clock, caplog) -> None:
+    seen = []
+
+    async def note(task, frame) -> None:
+        seen.append(task.name)
+        if task.name == "bad":
+            raise ValueError("here")
+
+    watch = observer_with(on_reached_sink=note)
+    tasks = [task_of(Probe(), name=name, observers=[watch]) for name in ("good", "bad")]
+    for task in tasks:
+        await task.queue_frames(texts(1, 2))
+        task.stop_when_done()
+    results = [await task.run() for task in tasks]
+    assert (seen.count("good"), seen.count("bad")) == (4, 1)
+    assert [len(result.observer_errors) for result in results] == [0, 1]
+
+
+async def test_one_that_raised_can_be_added_again(autojump_clock, caplog) -> None:
+    calls = []
+
+    def sometimes(task, frame) -> None:
+        calls.append(frame)
+        if len(calls) == 1:
+            raise ValueError("once")
+
+    watch = observer_with(on_reached_sink=sometimes)
+    task = task_of(Probe(), observers=[watch])
+    async with started(task):
+        with pytest.raises(ValueError, match="observe"):
+            task.remove_observer(watch)
+        task.add_observer(watch)
+        await task.queue_frame(TextFrame())
+        await task.flush()
+        assert len(calls) == 2
+
+
+async def test_a_method_that_turns_out_to_be_async_is_not_lost_without_a_word(autojump_clock, caplog) -> None:
+    # `inspect` cannot tell that this is async; what it returns is not awaited by accident of nobody looking.
+    ran = []
+
+    async def note(task) -> None:
+        ran.append(task)
+
+    task = task_of(Probe(), observers=[observer_with(on_started=lambda task: note(task))])
+    task.stop_when_done()
+    result = await task.run()
+    assert ran or result.observer_errors
+
+
+async def test_observers_after_the_end(autojump_clock) -> None:
+    async def note(*args) -> None: ...
+
+    task = task_of(Probe())
+    task.stop_when_done()
+    await task.run()
+    for watch in (Everything(), observer_with(on_finished=note)):
+        task.add_observer(watch)
+        task.remove_observer(watch)

@@ -146,6 +146,36 @@ async def test_t11_an_async_generator_is_closed_when_the_task_takes_no_more(auto
     gc.collect()
 
 
+async def test_an_async_iterable_need_not_be_a_generator(autojump_clock) -> None:
+    class Countdown:
+        def __init__(self) -> None:
+            self.left = 3
+
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            if not self.left:
+                raise StopAsyncIteration
+            self.left -= 1
+            await trio.sleep(1)
+            return TextFrame(str(self.left))
+
+    send, receive = trio.open_memory_channel(0)
+
+    async def fill() -> None:
+        async with send:
+            await send.send(TextFrame("channel"))
+
+    probe = Probe()
+    task = task_of(probe)
+    async with started(task), trio.open_nursery() as nursery:
+        await task.queue_frames(Countdown())
+        nursery.start_soon(fill)
+        await task.queue_frames(receive)
+    assert probe.texts == ["2", "1", "0", "channel"]
+
+
 async def test_queueing_before_the_run_is_a_cancellation_point(autojump_clock) -> None:
     task = task_of(Probe())
     with trio.CancelScope() as scope:

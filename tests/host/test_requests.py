@@ -380,3 +380,26 @@ def test_a_runner_cancelled_outside_any_trio_run() -> None:
     assert isinstance(runner.cancel("no"), Requested)
     trio.run(runner.run)
     assert task.state is TaskState.CANCELLED
+
+
+async def test_add_workers_is_a_request_too(autojump_clock) -> None:
+    runner = PipelineRunner(handle_sigint=False)
+    assert isinstance(runner.add_workers(task_of(Probe())), Requested)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(runner.run)
+        assert await runner.add_workers(task_of(Probe())) is None
+        runner.end()
+
+
+async def test_a_processors_interrupt_is_a_request_too(autojump_clock) -> None:
+    got = []
+
+    async def ask(processor: FrameProcessor, frame: TextFrame) -> None:
+        got.append(processor.interrupt())
+        got.append(await processor.interrupt())
+
+    task = task_of(Does(ask), allow_interruptions=True)
+    async with started(task):
+        await task.queue_frame(TextFrame())
+    assert isinstance(got[0], Requested)
+    assert got[1] is None

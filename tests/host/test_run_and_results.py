@@ -190,6 +190,64 @@ async def test_a_pipeline_can_be_run_again_by_a_second_task(autojump_clock) -> N
     assert log == ["a up", "a down"] * 2
 
 
+@pytest.mark.parametrize("how", ["stop_when_done", "cancel"])
+async def test_a_processor_belongs_to_its_task_until_its_cleanup_is_over(autojump_clock, how) -> None:
+    log: list[str] = []
+    shared = Lives(log, "shared", down=5)
+    pipeline = Pipeline([shared])
+    first, second = PipelineTask(pipeline), PipelineTask(pipeline)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(first.run)
+        getattr(first, how)()
+        await trio.sleep(1)
+        assert log == ["shared up"]  # it cleans up
+        with pytest.raises(ConfigurationError, match=first.name):
+            await second.run()
+        await first.wait_finished()
+        second.stop_when_done()
+        assert (await second.run()).state is TaskState.ENDED
+    assert log == ["shared up", "shared down"] * 2
+
+
+async def test_a_clock_that_fails_to_start_fails_the_task(autojump_clock) -> None:
+    class Bad:
+        def start(self) -> None:
+            raise ValueError("no time")
+
+        def get_time(self) -> int:
+            return 0
+
+    log: list[str] = []
+    task = PipelineTask(Pipeline([Lives(log, "a")]), clock=Bad())
+    with pytest.raises(ExceptionGroup) as caught:
+        await task.run()
+    assert [str(error) for error in errors_in(caught.value)] == ["no time"]
+    assert (await task.wait_finished()).state is TaskState.FAILED
+    assert log == ["a up", "a down"]
+
+
+async def test_the_reason_of_a_cancel_is_in_what_the_handler_gets(autojump_clock) -> None:
+    got = []
+
+    class Looks(FrameProcessor):
+        async def process_frame(self, frame, direction):
+            await self.push_frame(frame, direction)
+            if isinstance(frame, TextFrame):
+                try:
+                    await trio.sleep_forever()
+                except trio.Cancelled as exc:
+                    got.append(str(exc))
+                    raise
+
+    task = task_of(Looks())
+    await task.queue_frame(TextFrame())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(task.run)
+        await trio.sleep(1)
+        task.cancel("closing time")
+    assert "closing time" in got[0]
+
+
 # -- results
 
 

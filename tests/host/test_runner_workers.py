@@ -673,6 +673,73 @@ async def test_runner_observers_hear_everything_in_order(autojump_clock) -> None
     assert events == ["a started", "ready", "a finished"]
 
 
+@pytest.mark.parametrize("first_to_leave", [0, 1])
+async def test_async_observers_hear_of_all_calls_whichever_leaves_first(autojump_clock, first_to_leave) -> None:
+    events = []
+
+    class Watch:
+        async def on_worker_finished(self, runner, worker) -> None:
+            events.append(worker.name)
+
+    runner, workers = runner_of(observers=[Watch()]), [Plain("a"), Plain("b")]
+    async with nothing_left(), trio.open_nursery() as nursery:
+        for worker in workers:
+            nursery.start_soon(runner.run, worker)
+            await runner.wait_ready(worker.name)
+        first, second = workers[first_to_leave], workers[1 - first_to_leave]
+        first.stop_when_done()
+        await trio.sleep(2)
+        assert events == [first.name]
+        second.stop_when_done()
+    assert events == [first.name, second.name]
+    # And of a run after that.
+    third = Plain("c")
+    third.stop_when_done()
+    await runner.run(third)
+    assert events[2:] == ["c"]
+
+
+async def test_g29_an_async_observer_of_a_runner_that_never_returns_does_not_block_the_end(autojump_clock) -> None:
+    class Never:
+        async def on_ready(self, runner) -> None:
+            await trio.sleep_forever()
+
+    for how in ("end", "cancel", "outside"):
+        runner, began = runner_of(Plain("w"), observers=[Never()]), trio.current_time()
+        async with nothing_left(), trio.open_nursery() as nursery:
+            await nursery.start(runner.run)
+            nursery.cancel_scope.cancel() if how == "outside" else getattr(runner, how)()
+        assert trio.current_time() - began <= 1.1
+
+
+async def test_a_worker_may_run_another_in_the_same_runner(autojump_clock) -> None:
+    class Parent(Plain):
+        async def run(self, *, task_status=trio.TASK_STATUS_IGNORED):
+            task_status.started()
+            child = task_of(Slow(1), name="child")
+            await child.queue_frame(TextFrame())
+            child.stop_when_done()
+            return await runner.run(child)
+
+    runner = runner_of()
+    with trio.fail_after(10):
+        result = await runner.run(Parent("parent"))
+    assert (result.state, result.frames_out) == (TaskState.ENDED, 1)
+
+
+async def test_an_endless_grace_period(autojump_clock) -> None:
+    import math
+    import signal
+
+    slow = Slow(1000)
+    task = task_of(slow)
+    await task.queue_frame(TextFrame("kept"))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(PipelineRunner(task, grace_period=math.inf).run)
+        signal.raise_signal(signal.SIGINT)
+    assert slow.texts == ["kept"]
+
+
 async def test_r5_an_observer_that_raises_does_not_hurt_the_runner(autojump_clock, caplog) -> None:
     class Bad:
         def on_ready(self, runner) -> None:

@@ -8,7 +8,7 @@ import threading
 import pytest
 import trio
 import trio.testing
-from hosting import Plain, Probe, Slow, Stuck, nothing_left, task_of, texts
+from hosting import Lives, Plain, Probe, Slow, Stuck, nothing_left, task_of, texts
 
 from trio_pipes import Pipeline, PipelineRunner, PipelineTask, TaskState, TextFrame
 
@@ -310,3 +310,14 @@ def test_g33_ctrl_c_works_again_after_the_run() -> None:
     code = code.replace("trio.run(PipelineRunner(task).run)", "task.stop_when_done()\ntrio.run(PipelineRunner(task).run)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == -signal.SIGINT or "KeyboardInterrupt" in done.stderr
+
+
+async def test_ctrl_c_twice_during_set_up_leaves_nothing(autojump_clock) -> None:
+    log: list[str] = []
+    task = task_of(Lives(log, "ready", up=0.1, down=1), Lives(log, "slow", up=15))
+    async with nothing_left(), trio.open_nursery() as nursery:
+        nursery.start_soon(raise_soon, signal.SIGINT, signal.SIGINT)
+        with trio.fail_after(5):
+            await PipelineRunner(task).run()
+    assert task.state is TaskState.CANCELLED
+    assert log == ["ready up", "ready down"]

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+import outcome
 import trio
 
 from trio_pipes import Pipeline, PipelineRunner, PipelineTask
 
 from ._load import Runnable, UsageError, load
 from ._report import leaves, print_failure
-from ._status import show_status
+from ._status import status_of
 from ._watch import Watch
 
 __all__ = ["run_target"]
@@ -30,14 +31,14 @@ def exit_code_of(signum: signal.Signals) -> int:
 
 def run_target(target: str, args: Sequence[str], *, quiet: bool, whole_traceback: bool) -> int:
     """Load `FILE[:NAME]`, run it to its end, and give the exit code that tells how it went."""
-    try:
-        runnable = load(target, args)
-        return trio.run(run_loaded, runnable, args, quiet)
-    except UsageError as exc:
-        print(f"trio-pipes: {exc}", file=sys.stderr)
-        return USAGE_ERROR
-    except BaseException as exc:  # noqa: BLE001 # told to the user, and to the caller by the exit code
-        return code_for(exc, whole_traceback=whole_traceback)
+    match outcome.capture(lambda: trio.run(run_loaded, load(target, args), args, quiet)):
+        case outcome.Value(value=code):
+            return code
+        case outcome.Error(error=UsageError() as error):
+            print(f"trio-pipes: {error}", file=sys.stderr)
+            return USAGE_ERROR
+        case outcome.Error(error=error):
+            return code_for(error, whole_traceback=whole_traceback)
 
 
 def code_for(error: BaseException, *, whole_traceback: bool) -> int:
@@ -72,7 +73,7 @@ async def run_runner(runner: PipelineRunner, quiet: bool) -> int:
     runner.add_observer(watch)
     async with trio.open_nursery() as nursery:
         if not quiet:
-            await nursery.start(show_status, watch)
+            nursery.start_soon(status_of(watch).show)
         await runner.run()
         nursery.cancel_scope.cancel(reason="the run is over")
     return ENDED if watch.ended_by is None else exit_code_of(watch.ended_by)

@@ -14,56 +14,63 @@ from trio_pipes import PipelineTask, TaskState
 
 from ._watch import Watch
 
-__all__ = ["show_status"]
+__all__ = ["status_of"]
 
 REFRESH = 0.125  # seconds; eight times a second looks live, and costs a thousandth of a core
 REMINDER = 10.0  # seconds between plain lines when nothing changes state
 
 
-async def show_status(watch: Watch, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Show what is watched until cancelled, and how it stands then."""
+def status_of(watch: Watch) -> LiveStatus | PlainStatus:
+    """The status that suits where stderr goes; its `show` runs until it is cancelled."""
     console = Console(stderr=True)
-    if console.is_terminal:
-        await show_live(watch, console, trio.current_time(), task_status)
-    else:
-        await show_plain(watch, trio.current_time(), task_status)
+    return LiveStatus(watch, console) if console.is_terminal else PlainStatus(watch)
 
 
-async def show_live(watch: Watch, console: Console, since: float, task_status: trio.TaskStatus[None]) -> None:
-    """Rewrite the lines in place; what the pipeline prints scrolls above them, if it goes to the same terminal."""
+class LiveStatus:
+    """Lines that are rewritten in place; what the pipeline prints scrolls above, if it goes to the same terminal."""
 
-    def lines() -> Text:
-        return Text("\n".join(line(task, since) for task in watch.tasks), no_wrap=True, overflow="ellipsis")
+    def __init__(self, watch: Watch, console: Console) -> None:
+        self._watch = watch
+        self._console = console
+        self._since = trio.current_time()
 
-    with Live(console=console, auto_refresh=False, redirect_stdout=sys.stdout.isatty()) as live:
-        task_status.started()
-        try:
-            while True:
-                live.update(lines(), refresh=True)
-                await trio.sleep(REFRESH)
-        finally:
-            live.update(lines(), refresh=True)
+    async def show(self) -> None:
+        """Keep the lines up to date, and leave them as they are at the end."""
+        with Live(console=self._console, auto_refresh=False, redirect_stdout=sys.stdout.isatty()) as live:
+            try:
+                while True:
+                    live.update(self._lines(), refresh=True)
+                    await trio.sleep(REFRESH)
+            finally:
+                live.update(self._lines(), refresh=True)
+
+    def _lines(self) -> Text:
+        lines = "\n".join(line(task, self._since) for task in self._watch.tasks)
+        return Text(lines, no_wrap=True, overflow="ellipsis")
 
 
-async def show_plain(watch: Watch, since: float, task_status: trio.TaskStatus[None]) -> None:
-    """Print a line for each change of state, when it happens, and a reminder now and then.
+class PlainStatus:
+    """A line for each change of state, when it happens, and a reminder now and then."""
 
-    Plain `print`: this runs inside an observer, which should be quick, and the first line that rich prints is not.
-    """
-    told: dict[PipelineTask, TaskState] = {}
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._since = trio.current_time()
+        self._told: dict[PipelineTask, TaskState] = {}
+        watch.changed = self._tell_changes
 
-    def tell_changes() -> None:
-        for task in watch.tasks:
-            if told.get(task) is not task.state:
-                told[task] = task.state
-                print(f"trio-pipes: {line(task, since)}", file=sys.stderr, flush=True)
+    async def show(self) -> None:
+        """Print the reminders."""
+        while True:
+            await trio.sleep(REMINDER)
+            self._told.clear()
+            self._tell_changes()
 
-    watch.changed = tell_changes
-    task_status.started()
-    while True:
-        await trio.sleep(REMINDER)
-        told.clear()
-        tell_changes()
+    def _tell_changes(self) -> None:
+        for task in self._watch.tasks:
+            if self._told.get(task) is not task.state:
+                self._told[task] = task.state
+                # Not rich: this runs inside an observer, which should be quick, and rich's first line is not.
+                print(f"trio-pipes: {line(task, self._since)}", file=sys.stderr, flush=True)
 
 
 def line(task: PipelineTask, since: float) -> str:

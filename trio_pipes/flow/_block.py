@@ -194,6 +194,8 @@ class BlockNode(Node):
             await self.carry(cast("Frame", self.shown))
         except Exception as exc:  # noqa: BLE001  (handed on: a body that has failed cannot go on, so the task fails)
             self.note(exc, inbox.frame)
+            text = str(exc) or repr(exc)
+            self.engine.owner.error_reported(ErrorFrame(text, exception=exc, processor=self.processor, fatal=True))
             self.engine.fail(exc)
         finally:
             self.ready.set()
@@ -216,7 +218,9 @@ class BlockNode(Node):
                 raise StopAsyncIteration
 
     def done_with_frame(self) -> None:
-        self.inbox.frame = None
+        frame, self.inbox.frame = self.inbox.frame, None
+        if frame is not None and self.engine.observed:
+            self.engine.observed.on_frame_handled(self.processor, frame, Direction.DOWNSTREAM)
         if self.stale:
             self.stale = False
             self.refresh()

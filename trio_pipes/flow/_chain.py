@@ -9,9 +9,12 @@ the class it got; anything else (nothing, several frames, another class) leaves 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Any, Protocol
+
+import trio
 
 from ._frames import ORDERED, Frame
 
@@ -74,13 +77,15 @@ class Chain:
     The result is a frame, None, or an iterator of frames that has not run yet.
     """
 
-    __slots__ = ("nodes", "put", "run_for")
+    __slots__ = ("_lock", "busy", "nodes", "put", "run_for")
 
     put: Callable[[Frame], bool]
     """Puts a frame below the row at once, or gives False where that has to wait."""
 
     def __init__(self, nodes: Sequence[Link]) -> None:
         self.nodes = nodes
+        self.busy = 0  # who is pushing several frames, and who waits until these are through
+        self._lock = trio.Lock()
         self.run_for: dict[type, Callable[[Frame], Result]] = _Learning(self.learn)
 
     def learn(self, frame_class: type) -> Callable[[Frame], Result]:
@@ -104,14 +109,39 @@ class Chain:
         elif result is not None:
             head.chaining = True
             try:
-                for frame in result:
-                    await tail.push(frame)
-                    if head.attention:
-                        await head.stop_reading()
+                await self.push_each(result, head)
             finally:
                 head.chaining = False
                 if head.attention:
                     head.look_up()
+
+    async def push_each(self, results: Iterator[Frame], reader: Link) -> None:
+        """Push several frames; nobody else's come between. `reader` is the node whose handler waits for it."""
+        async with self.in_turn():
+            for frame in results:
+                await self.nodes[-1].push(frame)
+                if reader.attention:
+                    await reader.stop_reading()
+
+    async def push_in_turn(self, frame: Frame) -> None:
+        """Run a frame through the row and push what comes out, when those before it have done so."""
+        async with self.in_turn():
+            result = self.run_for[frame.__class__](frame)
+            if isinstance(result, Frame):
+                await self.nodes[-1].push(result)
+            elif result is not None:
+                for item in result:
+                    await self.nodes[-1].push(item)
+
+    @asynccontextmanager
+    async def in_turn(self) -> AsyncIterator[None]:
+        """One at a time, in order. While somebody is in here, or waits to be, others have to come this way too."""
+        self.busy += 1
+        try:
+            async with self._lock:
+                yield
+        finally:
+            self.busy -= 1
 
     def _after(self, i: int, result: object, frame: Frame) -> Result:
         """What comes out of the row when the function at `i` returned something out of the ordinary for `frame`."""

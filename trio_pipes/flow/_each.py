@@ -130,13 +130,14 @@ class FunctionNode(Node):
             await super().accept(frame, nowait)
         elif self.engine.observed:
             await self.handle(frame, DOWN)
+        elif self.chain.busy:
+            await self.chain.push_in_turn(frame)
         else:
             result = self.chain.run_for[frame.__class__](frame)
             if isinstance(result, Frame):
                 await self.tail.below.accept(result, nowait)
             elif result is not None:
-                for item in result:
-                    await self.tail.push(item)  # one after the other: with every look that a push takes
+                await self.chain.push_each(result, self)
 
     async def accept_lifecycle(self, frame: Frame) -> None:
         if self.fused:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
-from trio.lowlevel import Task
 
 from ._frames import Direction, EndFrame, ErrorFrame, FlushMarker, Frame, StartFrame, StopFrame
 from ._lane import Lane
@@ -46,7 +44,7 @@ class _End:
         self.count = 0
         self.started = False
         self.lane = Lane(self, self.direction, urgent=True)
-        self._waiting: list[tuple[Task, Frame, trio.CancelScope]] = []  # for a reader
+        self._waiting: list[tuple[Frame, trio.CancelScope]] = []  # for a reader
         self._owed: dict[Frame, list[Output]] = {}  # what the lane still has to deliver, and to whom
 
     async def deliver(self, frame: Frame) -> None:
@@ -67,7 +65,7 @@ class _End:
     async def _wait_and_send(self, frame: Frame, outputs: list[Output]) -> bool:
         """False when the frame has become stale meanwhile."""
         with trio.CancelScope() as scope:
-            entry = (trio.lowlevel.current_task(), frame, scope)
+            entry = (frame, scope)
             self._waiting.append(entry)
             try:
                 await outputs[0].channel.send(frame)
@@ -82,10 +80,10 @@ class _End:
                 self._waiting.remove(entry)
         return not scope.cancelled_caught
 
-    def discard_waiting(self, is_stale: Callable[[Task, Frame], bool]) -> None:
+    def discard_waiting(self) -> None:
         """Let those go on whose frame has become stale while it waited for a reader."""
-        for task, frame, scope in self._waiting:
-            if is_stale(task, frame):
+        for frame, scope in self._waiting:
+            if frame.interruptible:
                 scope.cancel(reason="the frame is stale")
 
     def close(self, output: Output) -> None:

@@ -76,6 +76,7 @@ class Engine:
         self._errors: list[Exception] = []
         self._verdict: PipesError | None = None  # what the engine itself has against this run
         self._started = trio.Event()
+        self._on_started: Callable[[], None] = lambda: None
         self._ending = trio.Event()
         self._last_at_sink = False
         self._quiet = trio.Event()
@@ -84,11 +85,12 @@ class Engine:
 
     async def run(self, feed: Callable[[], Awaitable[None]], on_started: Callable[[], None]) -> None:
         """Run to the end. Raises what went wrong: the engine's own verdict alone, or a group of all errors."""
+        self._on_started = on_started
         with turn_of_this_run() as self.turn:
             self.graph.attach(self)
             try:
                 with self.scope:
-                    await self._run(feed, on_started)
+                    await self._run(feed)
             except Exception as exc:  # noqa: BLE001  (kept, and raised below)
                 self._errors.extend(_flat(exc))
             except BaseException as exc:
@@ -108,7 +110,7 @@ class Engine:
     def _all_errors(self) -> list[Exception]:
         return [self._verdict, *self._errors] if self._verdict else self._errors
 
-    async def _run(self, feed: Callable[[], Awaitable[None]], on_started: Callable[[], None]) -> None:
+    async def _run(self, feed: Callable[[], Awaitable[None]]) -> None:
         ended = False
         lifespans: list[Lifespan] = []
         async with trio.open_nursery() as self.setup_nursery:
@@ -116,7 +118,6 @@ class Engine:
                 async with trio.open_nursery() as self.nursery:
                     await self._set_up(lifespans)
                     await self._start(feed)
-                    on_started()
                     await self._end()
                     ended = True
                     self.nursery.cancel_scope.cancel(reason=f"{self.name} has ended")
@@ -275,6 +276,7 @@ class Engine:
         self.cancel(str(error))
 
     def start_reached_sink(self) -> None:
+        self._on_started()
         self._started.set()
 
     def last_reached_sink(self) -> None:

@@ -46,7 +46,8 @@ def make_push(node: Node) -> Callable[..., Awaitable[None]]:
     if isinstance(below, Sink):
         return _to_sink(node, below)
     if isinstance(below, FunctionNode) and below.fused:
-        return _to_chain(node, below)
+        push = _to_chain(node, below)
+        return _guarded(node, push) if _may_have_helpers(node.processor) else push
     if isinstance(below, Node):
         if not below.shares_task:
             return _to_inbox(node, below)
@@ -160,7 +161,8 @@ def _guarded(node: Node, push_on: Callable[..., Awaitable[None]]) -> Callable[..
 
 
 def _to_chain(node: Node, first: FunctionNode) -> Callable[..., Awaitable[None]]:
-    run_for = first.chain.run_for
+    chain = first.chain
+    run_for = chain.run_for
     push_on = first.tail.push
     left = FRAMES_A_TURN
 
@@ -171,7 +173,7 @@ def _to_chain(node: Node, first: FunctionNode) -> Callable[..., Awaitable[None]]
             left = FRAMES_A_TURN
             await node.give_way()
         try:
-            ordinary = node.open and frame.interruptible is True and direction is DOWN
+            ordinary = node.open and not chain.busy and frame.interruptible is True and direction is DOWN
         except AttributeError:
             ordinary = False
         if not ordinary:
@@ -183,10 +185,7 @@ def _to_chain(node: Node, first: FunctionNode) -> Callable[..., Awaitable[None]]
             if isinstance(result, Frame):
                 await push_on(result)
             elif result is not None:
-                for item in result:
-                    await push_on(item)
-                    if node.attention:
-                        await node.stop_reading()
+                await chain.push_each(result, node)  # type: ignore[arg-type]  # any node can read
         finally:
             node.chaining = False
             if node.attention:

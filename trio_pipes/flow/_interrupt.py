@@ -52,10 +52,10 @@ def interrupt_all(graph: Graph, lanes: Mapping[Task, Lane], asker: Lane | None) 
     if asker is not None:
         _stop_those_above(asker)
     for node in nodes:
-        _drop_stale(node, lanes)
+        _drop_stale(node, may_wait=node is graph.first)
     for join in graph.joins:
         join.drop_stale()
-    graph.sink.discard_waiting(lambda task, frame: _is_of_stale_block(lanes, task, frame))
+    graph.sink.discard_waiting()
     frame = InterruptionFrame()
     frame._given = True
     for node in nodes:
@@ -110,11 +110,12 @@ def _doom(lane: Lane, handlers: list[Node]) -> None:
         node.refresh()
 
 
-def _drop_stale(node: Node, lanes: Mapping[Task, Lane]) -> None:
+def _drop_stale(node: Node, *, may_wait: bool) -> None:
+    """Clear a node's lanes. Who waits for room waits with a stale frame; not before the first node, outside."""
     inbox = node.inbox
     dropped = inbox.drop_stale()
-    if inbox.waiting:
-        dropped += inbox.discard_waiting(lambda task, frame: _is_of_stale_block(lanes, task, frame))
+    if not may_wait:
+        dropped += inbox.discard_waiting()
     if node.up is not None:
         dropped += node.up.drop_stale()
     kept = [frame for frame in node.early if not frame.interruptible]
@@ -123,12 +124,6 @@ def _drop_stale(node: Node, lanes: Mapping[Task, Lane]) -> None:
     node.stale_dropped += dropped
     inbox.admit()
     inbox.start()
-
-
-def _is_of_stale_block(lanes: Mapping[Task, Lane], task: Task, frame: Frame) -> bool:
-    """A block's body is not stopped while it waits for room, but what it wanted to push is stale."""
-    lane = lane_of(lanes, task)
-    return lane is not None and isinstance(lane.node, BlockNode) and lane.node.stale and frame.interruptible
 
 
 def _announce(node: Node, frame: InterruptionFrame, asker: Lane | None) -> None:

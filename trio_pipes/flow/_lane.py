@@ -255,13 +255,13 @@ class Inbox(Lane):
         if not self.waiting and self.limit == 0:
             self.limit = self.bound
 
-    def discard_waiting(self, is_stale: Callable[[Task, Frame], bool]) -> int:
-        """Let those go on whose frame has become stale while it waited; how many these were."""
-        stale = [entry for entry in self.waiting if is_stale(*entry)]
+    def discard_waiting(self) -> int:
+        """Let those go on who wait with a frame that is stale now; how many these were."""
+        stale = [entry for entry in self.waiting if entry[1].interruptible]
         for entry in stale:
             self.waiting.remove(entry)
             reschedule(entry[0])
-        if not self.waiting:
+        if not self.waiting and self.limit == 0:
             self.limit = self.bound
         return len(stale)
 

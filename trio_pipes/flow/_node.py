@@ -407,6 +407,8 @@ class Node:
         if policy is ErrorPolicy.REPORT and not self.engine.over:
             self.report(ErrorFrame(error=str(exc) or repr(exc), exception=exc, processor=self.processor))
         else:
+            text = str(exc) or repr(exc)
+            self.engine.owner.error_reported(ErrorFrame(text, exception=exc, processor=self.processor, fatal=True))
             self.engine.fail(exc)
 
     def note(self, exc: Exception, frame: Frame | None) -> None:
@@ -474,6 +476,8 @@ class Node:
                 self._push_early(frame)
             elif self.ended:
                 self.late_dropped += 1
+            elif self.functions and engine.lane_here() is self.head.inbox:
+                await self._accept_by_functions(frame, nowait)
             else:
                 await self.below.accept(frame, nowait)
         else:
@@ -484,6 +488,16 @@ class Node:
         if self.pushes >= FRAMES_A_TURN or engine.turn.spent():
             self.pushes = 0
             await self.give_way()
+
+    async def _accept_by_functions(self, frame: Frame, nowait: bool) -> None:
+        """As `_to_chain` of `_hop`: a function may ask for an interrupt, and this handler waits for it."""
+        self.chaining = True
+        try:
+            await self.below.accept(frame, nowait)
+        finally:
+            self.chaining = False
+            if self.attention:
+                self.look_up()
 
     async def give_way(self) -> None:
         """Let others have a turn, unless they have had one since this was called last."""

@@ -69,8 +69,9 @@ class FrameProcessor:
     async def lifespan(self) -> AsyncIterator[None]:
         """Set-up above the `yield`, cleanup below it. All processors of a pipeline set up concurrently.
 
-        Cleanup runs when the handlers have ended, whatever ended them, and may await:
-        `PipelineParams.cleanup_timeout` is its deadline.
+        The `yield` returns when the run has ended, and raises `trio.Cancelled` when it was cancelled or has failed:
+        put cleanup into `finally` or `async with`. It runs when the handlers have ended and may await, whatever ended
+        them; `PipelineParams.cleanup_timeout` is its deadline.
         """
         yield
 

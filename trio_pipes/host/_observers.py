@@ -51,6 +51,7 @@ class _Queue:
         self.dropped = 0
         self.changed = trio.Event()
         self.working = False
+        self.scope = trio.CancelScope()  # of the task that serves the observer
 
     def put(self, method: Callable[..., Any], args: tuple[Any, ...]) -> None:
         if len(self.events) == BACKLOG:
@@ -113,6 +114,9 @@ class Observers:
             self._methods[name] = [entry for entry in methods if entry[0] is not observer]
             if not self._methods[name]:
                 del self._methods[name]
+        queue = self._queues.pop(id(observer), None)
+        if queue is not None:
+            queue.scope.cancel(reason=f"the observer was removed from {self._owner}")
 
     def wants(self, *events: str) -> bool:
         """Whether somebody has a method for one of these."""
@@ -122,7 +126,8 @@ class Observers:
         """Call the sync methods for `event`, queue for the async ones."""
         for observer, method in tuple(self._methods.get(event, ())):
             if inspect.iscoroutinefunction(method):
-                self._queues[id(observer)].put(method, args)
+                if id(observer) in self._queues:  # not removed by one that was told just before
+                    self._queues[id(observer)].put(method, args)
                 continue
             began = perf_counter()
             try:
@@ -144,7 +149,9 @@ class Observers:
         """Let async observers run in `nursery`; in place of the nursery they ran in before, if there was one."""
         self._nursery = nursery
         for observer in self._observers:
-            if id(observer) in self._queues:
+            queue = self._queues.get(id(observer))
+            if queue is not None:
+                queue.scope = trio.CancelScope()
                 nursery.start_soon(self._serve, observer)
 
     async def close(self) -> None:
@@ -168,14 +175,15 @@ class Observers:
     async def _serve(self, observer: object) -> None:
         queue = self._queues[id(observer)]
         try:
-            while True:
-                while queue.events:
-                    method, args = queue.events.popleft()
-                    queue.working = True
-                    await method(*args)
-                    queue.working = False
-                queue.changed = trio.Event()
-                await queue.changed.wait()
+            with queue.scope:
+                while True:
+                    while queue.events:
+                        method, args = queue.events.popleft()
+                        queue.working = True
+                        await method(*args)
+                        queue.working = False
+                    queue.changed = trio.Event()
+                    await queue.changed.wait()
         except Exception as exc:  # noqa: BLE001  (kept for the result)
             self._failed(observer, exc)
             queue.events.clear()

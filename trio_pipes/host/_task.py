@@ -196,6 +196,8 @@ class PipelineTask:
                 ran = await outcome.acapture(self._engine.run, self._feed, started)
                 result = self._conclude(ran)
                 await self._observers.close()
+                result = attrs.evolve(result, observer_errors=tuple(self._observers.errors))
+                self._result = result
                 nursery.cancel_scope.cancel(reason=f"{self.name} is over")
         finally:
             self._finished.value = True
@@ -240,7 +242,6 @@ class PipelineTask:
             marker.reached.set()
         self._result = self._make_result(error)
         self._observers.tell("on_finished", self, self._result)
-        self._result = self._make_result(error)  # with what observers raised there
         return self._result
 
     def _make_result(self, error: BaseException | None) -> TaskResult:
@@ -352,6 +353,7 @@ class PipelineTask:
             for marker in self._flushes:
                 marker.reached.set()
             self._result = self._make_result(None)
+            self._observers.tell("on_finished", self, self._result)
             self._finished.value = True
         return REQUESTED
 
@@ -512,7 +514,8 @@ class PipelineTask:
         self._entrance.break_off("it was cancelled or has failed")
 
     def error_reported(self, frame: ErrorFrame) -> None:
-        self._reported_errors += 1
+        if not frame.fatal:
+            self._reported_errors += 1
         self._observers.tell("on_error", self, frame)
 
 

@@ -19,6 +19,6 @@ def pipes_clock() -> trio.testing.MockClock:
 @pytest.fixture
 def running_workers() -> Callable[..., AbstractAsyncContextManager[Any]]:
     """`trio_pipes.testing.running`, for tests that take it as a fixture."""
-    from . import running  # here, so that pytest's start does not load the library
+    from . import running
 
     return running

@@ -23,8 +23,21 @@ UNKNOWN_LENGTHS: Final = (0xFFFFFFFF, 0x7FFFF000)
 LOWEST_RATE: Final = 4_000
 HIGHEST_RATE: Final = 384_000
 
-_ENCODINGS: Final = {1: "PCM", 2: "ADPCM", 3: "floating point", 6: "A-law", 7: "mu-law", 0x55: "MP3", 0xFFFE: "extensible"}
-_OTHER_FILES: Final = {b"fLaC": "a FLAC file", b"OggS": "an Ogg file", b"ID3": "an MP3 file", b"RIFX": "a big-endian WAV file"}
+_ENCODINGS: Final = {
+    1: "PCM",
+    2: "ADPCM",
+    3: "floating point",
+    6: "A-law",
+    7: "mu-law",
+    0x55: "MP3",
+    0xFFFE: "extensible",
+}
+_OTHER_FILES: Final = {
+    b"fLaC": "a FLAC file",
+    b"OggS": "an Ogg file",
+    b"ID3": "an MP3 file",
+    b"RIFX": "a big-endian WAV file",
+}
 _EXTENSIBLE: Final = 0xFFFE
 _PCM: Final = 1
 
@@ -83,7 +96,9 @@ def check_wav_format(file: BinaryIO, path: str | os.PathLike[str]) -> WavFormat:
             return _check_samples(file.tell(), length, size, layout, path)
         else:
             file.seek(length + length % 2, os.SEEK_CUR)  # chunks begin at even places
-    raise _refuse(path, f"a truncated file ({size} bytes): it ends before its samples begin", fix="Record or copy it again")
+    raise _refuse(
+        path, f"a truncated file ({size} bytes): it ends before its samples begin", fix="Record or copy it again"
+    )
 
 
 def _check_layout(chunk: bytes, path: str | os.PathLike[str]) -> tuple[int, int]:

@@ -161,9 +161,11 @@ class WavSink(FrameProcessor):
         """Tell that a reply is over when nothing more of it has come."""
         while True:
             await self._spoke.wait()
-            while self._speaks and trio.current_time() < self._until + LINGER:
-                await trio.sleep_until(self._until + LINGER)
-            await self._stop_speaking()
+            over = self._until + LINGER
+            if trio.current_time() < over:
+                await trio.sleep_until(over)
+            else:
+                await self._stop_speaking()
 
     def _convert(self, frame: OutputAudioFrame) -> bytes:
         """The frame's sound at our rate. One converter serves as long as the format stays: it is one stream."""

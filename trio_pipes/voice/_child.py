@@ -47,9 +47,9 @@ class Child:
         assert process.stderr is not None
         self._process = process
         self._what = what
-        self._stdin = process.stdin
-        self._stdout = process.stdout
-        self._stderr = process.stderr
+        self.stdin = process.stdin
+        self.stdout = process.stdout
+        self.stderr = process.stderr
         self._answer_is_due = False
 
     @property
@@ -69,7 +69,7 @@ class Child:
         self._answer_is_due = True
         with outside():
             try:
-                await self._stdin.send_all(struct.pack("<cI", request, len(payload)) + payload)
+                await self.stdin.send_all(struct.pack("<cI", request, len(payload)) + payload)
                 (length,) = struct.unpack("<I", await self._receive(4))
                 answer = json.loads(await self._receive(length))
             except (trio.BrokenResourceError, trio.EndOfChannel) as exc:
@@ -82,7 +82,7 @@ class Child:
     async def _receive(self, length: int) -> bytes:
         data = b""
         while len(data) < length:
-            part = await self._stdout.receive_some(length - len(data))
+            part = await self.stdout.receive_some(length - len(data))
             if not part:
                 raise trio.EndOfChannel
             data += part
@@ -98,7 +98,7 @@ class Child:
         words = b""
         with trio.move_on_after(1.0):
             # Never more than a traceback, so it has all been waiting in the pipe.
-            async for part in self._stderr:
+            async for part in self.stderr:
                 words += part
         said = words.decode(errors="replace").strip()[-LAST_WORDS:]
         return trio.BrokenResourceError(
@@ -126,6 +126,5 @@ async def open_child(script: Path, what: str) -> AsyncIterator[Child]:
         process.kill()
         with trio.move_on_after(KILL_GRACE, shield=True), outside():
             await process.wait()
-        for stream in (process.stdin, process.stdout, process.stderr):
-            assert stream is not None
-            stream.close()
+            for stream in (child.stdin, child.stdout, child.stderr):
+                await stream.aclose()

@@ -13,7 +13,6 @@ import importlib.util
 import os
 import shutil
 import struct
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final, final
@@ -46,7 +45,9 @@ class Espeak:
         if not voice or voice.startswith("-"):
             raise ConfigurationError(f"Espeak(voice={voice!r}): expected the name of a voice, such as 'en-us'")
         if not 80 <= words_per_minute <= 450:
-            raise ConfigurationError(f"Espeak(words_per_minute={words_per_minute!r}): expected 80 to 450, as espeak-ng takes it")
+            raise ConfigurationError(
+                f"Espeak(words_per_minute={words_per_minute!r}): expected 80 to 450, as espeak-ng takes it"
+            )
         self.voice = voice
         self.words_per_minute = words_per_minute
 
@@ -71,9 +72,13 @@ class Espeak:
             )
         said = done.stderr.decode(errors="replace").strip()
         if done.returncode and "voice" in said:
-            raise ConfigurationError(f"Espeak(voice={self.voice!r}): {said}. `espeak-ng --voices` lists those there are.")
+            raise ConfigurationError(
+                f"Espeak(voice={self.voice!r}): {said}. `espeak-ng --voices` lists those there are."
+            )
         if done.returncode:
-            raise trio.BrokenResourceError(f"espeak-ng ended with exit code {done.returncode}: {said or 'it said nothing'}")
+            raise trio.BrokenResourceError(
+                f"espeak-ng ended with exit code {done.returncode}: {said or 'it said nothing'}"
+            )
         return _parse_wav(done.stdout)
 
 

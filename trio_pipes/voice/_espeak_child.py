@@ -22,7 +22,6 @@ SUCCESS = 0
 UNKNOWN_LENGTH = 0x7FFFF000
 
 
-
 class Voice(ctypes.Structure):
     """`espeak_VOICE`: what a voice is asked for by; only `languages` is used here."""
 

@@ -78,7 +78,9 @@ class PocketSphinx:
         if not any(self._sentences) or isinstance(sentences, str):
             raise ConfigurationError(f"PocketSphinx was given {sentences!r}, expected the sentences to recognise")
         if not 0 <= dither < 1:
-            raise ConfigurationError(f"PocketSphinx(dither={dither!r}): expected 0 or more, and less than 1 (full scale)")
+            raise ConfigurationError(
+                f"PocketSphinx(dither={dither!r}): expected 0 or more, and less than 1 (full scale)"
+            )
         self._settings = {"pronunciations": dict(pronunciations or {}), "dither": dither, "seed": seed}
 
     @asynccontextmanager

@@ -35,9 +35,7 @@ SAMPLE_RATE = 16_000
 BLOCK = SAMPLE_RATE // 10  # samples given to the decoder at once
 
 # The phones of the American English model, and what its own dictionary of noises has.
-PHONES = (
-    "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
-).split()
+PHONES = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
 NOISES = ("<s> SIL", "</s> SIL", "<sil> SIL", "[NOISE] +NSN+", "[SPEECH] +SPN+")
 SILENCES = ("<s>", "</s>", "<sil>", "(NULL)")
 
@@ -67,13 +65,13 @@ class Recogniser:
     def __init__(self, sentences: list[str], pronunciations: dict[str, str], dither: float, seed: int) -> None:
         words = {word for sentence in sentences for word in sentence.split()}
         with tempfile.TemporaryDirectory() as folder:
-            files = {name: os.path.join(folder, name) for name in ("dict", "fdict", "lm")}
+            files = {name: f"{folder}/{name}" for name in ("dict", "fdict", "lm")}
             write_lines(files["dict"], pronounce(words, pronunciations))
-            write_lines(files["fdict"], [*NOISES, *(f"++{phone}++ {phone}" for phone in PHONES)])
+            write_lines(files["fdict"], [*NOISES, *(f"++{phone}++ {phone}" for phone in PHONES.split())])
             model = ArpaBoLM(text="\n".join(sentences), add_start=True, discount_mass=UNSEEN)
             model.compute()
             model.write_file(files["lm"])
-            settings: dict[str, Any] = dict(samprate=SAMPLE_RATE, fillprob=FILLER, loglevel="FATAL", **files)
+            settings: dict[str, Any] = {"samprate": SAMPLE_RATE, "fillprob": FILLER, "loglevel": "FATAL", **files}
             self.live = Decoder(cmn="live", cmninit=FIRST_MEAN, **settings)
             self.whole = Decoder(cmn="batch", **settings)
         generator = random.Random(seed)
@@ -131,7 +129,7 @@ def pronounce(words: set[str], given: dict[str, str]) -> list[str]:
     lines = [f"{word} {phones}" for word, phones in given.items()]
     missing = words - given.keys()
     found = set()
-    with open(os.path.join(get_model_path("en-us"), "cmudict-en-us.dict"), encoding="utf-8") as dictionary:
+    with Path(get_model_path("en-us"), "cmudict-en-us.dict").open(encoding="utf-8") as dictionary:
         for line in dictionary:
             word = re.sub(r"\(\d+\)$", "", line.split(maxsplit=1)[0])
             if word in missing:

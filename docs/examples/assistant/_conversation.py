@@ -87,8 +87,10 @@ class Conversation:
     def latency_table(self) -> str:
         """Per turn, from the end of the sentence: to its transcript, and to the first sound of the reply."""
         rows = ["latency from the end of speech, in ms    transcript   first audio"]
-        for turn in self.turns:
-            rows.append(f"  {turn.text[:36]:<38} {_ms(turn.transcript_at - turn.stopped_at)}    {_ms(_after(turn))}")
+        rows += [
+            f"  {turn.text[:36]:<38} {_ms(turn.transcript_at - turn.stopped_at)}    {_ms(_after(turn))}"
+            for turn in self.turns
+        ]
         if self.turns:
             heard = [turn.transcript_at - turn.stopped_at for turn in self.turns]
             answered = [after for turn in self.turns if (after := _after(turn)) is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import attrs
 import trio
@@ -27,7 +27,7 @@ from trio_pipes.voice import (
 from ._conversation import Conversation
 from ._dialogue import Dialogue
 from ._sentences import COMMANDS
-from ._stalls import Stalls, StallMeter
+from ._stalls import StallMeter, Stalls
 
 __all__ = ["Models", "Outcome", "Pace", "converse", "run_paced"]
 

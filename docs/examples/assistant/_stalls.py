@@ -11,7 +11,7 @@ import trio
 
 from trio_pipes import PipelineTask, TaskResult
 
-__all__ = ["Stalls", "StallMeter"]
+__all__ = ["StallMeter", "Stalls"]
 
 # What the loop may be kept, in seconds. 20 ms is the period of a sound card, 50 ms what an ear takes for "at once".
 P99_LIMIT: Final = 0.005
@@ -31,12 +31,10 @@ class Stalls:
 
     def row(self, name: str) -> str:
         """A line of the table."""
-        return (
-            f"  {name:<30} {self.passes:>9} {1000 * self.p99:>8.2f} {1000 * self.worst:>8.2f} {1000 * self.worst_cpu:>11.2f}"
-        )
+        return f"  {name:<30} {self.passes:>9} {1000 * self.p99:>8.2f} {1000 * self.worst:>8.2f} {1000 * self.worst_cpu:>11.2f}"
 
 
-HEADING: Final = f"stalls of the loop, in ms             passes      p99    worst   worst, CPU"
+HEADING: Final = "stalls of the loop, in ms             passes      p99    worst   worst, CPU"
 
 
 class StallMeter(trio.abc.Instrument):
