@@ -205,10 +205,10 @@ class Passes(trio.abc.Instrument):
         self.worst = 0.0
         self.began = math.inf
 
-    def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002  (Trio's signature)
+    def after_io_wait(self, timeout: float) -> None:
         self.began = cpu()
 
-    def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002  (Trio's signature)
+    def before_io_wait(self, timeout: float) -> None:
         self.worst = max(self.worst, cpu() - self.began)
 
 

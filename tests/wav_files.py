@@ -3,9 +3,11 @@
 import math
 import struct
 from array import array
+from functools import cache
 from pathlib import Path
 
 
+@cache
 def tone(seconds: float, rate: int, hertz: float = 440.0, channels: int = 1) -> bytes:
     """A sine of half scale, the same in all channels."""
     one = (round(16000 * math.sin(2 * math.pi * hertz * n / rate)) for n in range(round(seconds * rate)))

@@ -25,9 +25,9 @@ from trio_pipes import ConfigurationError, MissingExtra
 from trio_pipes.transports import read_wav_format
 from trio_pipes.voice import Espeak
 
-# Exit codes: 0, 1 when a check failed, 2 for what cannot be used, 130 when Ctrl-C ended it.
+# Exit codes: 0, 1 when a check failed, 2 for what cannot be used, 130 or 143 when a signal has ended it.
 BAD_INPUT = 2
-INTERRUPTED = 130
+BY_SIGNAL = {"SIGINT": 130, "SIGTERM": 143}
 
 
 def main() -> int:
@@ -58,7 +58,7 @@ def main() -> int:
         errors += leaves(group)
         code = BAD_INPUT
     except* KeyboardInterrupt:
-        code = INTERRUPTED
+        code = BY_SIGNAL["SIGINT"]
     for error in errors:
         print(f"voice_assistant: {error}", file=sys.stderr)
     return code
@@ -70,16 +70,16 @@ def demonstrate(wav: Path | None, pace: Pace, out: Path, folder: Path) -> int:
         wav = folder / "script.wav"
         trio.run(record, wav, SCRIPT, Espeak("en-us", words_per_minute=140))
     outcome = run_paced(pace, converse, wav, out, print, Models())
-    interrupted = "SIGINT" in (outcome.reason or "")
+    code = next((code for name, code in BY_SIGNAL.items() if name in (outcome.reason or "")), 0)
     if outcome.dialogue.timers:
         print(
             f"Given up with the end: {', '.join(f'the timer for {timer.name}' for timer in outcome.dialogue.timers)}."
         )
     print(f"What the assistant said is in {out}.\n")
     print(outcome.conversation.latency_table(), HEADING, outcome.stalls.row("all, after start-up"), sep="\n")
-    if not interrupted:
+    if not code:
         print(_check.own_share(wav, folder, outcome.conversation.turns).row("our own share: models are waits"))
-    return INTERRUPTED if interrupted else 0
+    return code
 
 
 def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

@@ -38,7 +38,12 @@ def test_default_names_count_per_class() -> None:
     class Whisper(FrameProcessor):
         pass
 
-    assert [Shout().name, Whisper().name, Shout().name, Whisper().name] == ["Shout#0", "Whisper#0", "Shout#1", "Whisper#1"]
+    assert [Shout().name, Whisper().name, Shout().name, Whisper().name] == [
+        "Shout#0",
+        "Whisper#0",
+        "Shout#1",
+        "Whisper#1",
+    ]
 
 
 def test_two_classes_of_one_name_count_for_themselves() -> None:

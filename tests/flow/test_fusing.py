@@ -588,3 +588,26 @@ async def test_results_of_a_fused_function_do_not_interleave(autojump_clock, deb
     assert len(groups) == len(set(groups)) == len(run.texts) / 5
     for stem in groups:
         assert [t[-1] for t in run.texts if t[:-1] == stem] == list("01234")
+
+
+# A block waits on the function fused below it: when that asks for an interrupt, the block's frame is stale.
+async def test_a_block_is_stale_when_a_function_below_it_asks_for_an_interrupt(autojump_clock, debug):
+    @processor
+    async def block(frames: Frames[TextFrame], out: Out) -> None:
+        async for frame in frames:
+            for i in range(3):
+                await out.push(text(f"{frame.text}{i}"))
+                await trio.sleep(1)
+
+    @each
+    def ask(frame: TextFrame):
+        if frame.text == "a0":
+            run.task.interrupt()
+        return frame
+
+    async with live([block, ask], debug=debug) as run:
+        await run.say("a")
+        await trio.sleep(10)
+        await run.say("b")
+        await trio.sleep(10)
+    assert run.texts == ["a0", "b0", "b1", "b2"]

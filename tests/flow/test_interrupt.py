@@ -801,3 +801,76 @@ async def test_a_waiting_push_of_one_who_is_not_stopped_is_stale(autojump_clock,
         run.task.interrupt()
         await trio.sleep(60)
     assert run.texts == ["new"]
+
+
+class SlowUp(Sees):
+    """Its upstream handler waits."""
+
+    async def process_frame(self, frame, direction):
+        if direction is UP:
+            self.seen.append((frame, direction))
+            await trio.sleep(100)
+        else:
+            await super().process_frame(frame, direction)
+
+
+# The asker's own upstream handler is stopped by that interrupt, and has unwound before the asker returns.
+async def test_an_upstream_handler_of_the_asker_unwinds_before_the_asker_returns(autojump_clock, debug):
+    class Asks(SlowUp):
+        async def process_frame(self, frame, direction):
+            if isinstance(frame, TextFrame) and frame.text == "ask":
+                await trio.sleep(1)
+                self.interrupt()
+                await trio.sleep(1)
+            await super().process_frame(frame, direction)
+
+    head, asks = Sees(), Asks(inline=True)
+    async with live([head, asks, Sees()], debug=debug, allow_interruptions=True) as run:
+        await run.say("warm up")
+        await trio.sleep(1)
+        await run.say("ask")
+        await trio.sleep(0.5)
+        await run.task.queue_frame(text("up"), UP)
+        await trio.sleep(5)
+        await run.say("new")
+        await trio.sleep(5)
+    assert run.texts == ["warm up", "ask", "new"]
+    assert head.interrupts == asks.interrupts == 1
+
+
+# A neighbour that has not been told yet gets nothing newer, and in order, though its task is idle.
+@pytest.mark.parametrize("kept_first", [False, True])
+@pytest.mark.parametrize("kind", ["class", "function"])
+async def test_a_neighbour_on_hold_is_not_handed_newer_frames(autojump_clock, debug, kept_first, kind):
+    def results(frame):
+        if frame.text == "ask" and kept_first:
+            yield text("k", kept=True)
+        yield text("i" if frame.text == "ask" else frame.text)
+
+    async def ask(self, frame):
+        if frame.text == "ask":
+            self.interrupt()
+        for result in results(frame):
+            await self.push_frame(result)
+
+    running = []
+
+    @each
+    async def function(frame: TextFrame):
+        if frame.text == "ask":
+            running[0].interrupt()
+        for result in results(frame):
+            yield result
+
+    below = SlowUp(inline=True)
+    parts = [Sees(), Does(ask) if kind == "class" else function, below]
+    async with live(parts, debug=debug, allow_interruptions=True) as run:
+        running.append(run.task)
+        await run.say("warm up")
+        await trio.sleep(1)
+        await run.task.queue_frame(text("up"), UP)
+        await trio.sleep(1)
+        await run.say("ask")
+        await trio.sleep(1)
+    expected = ["warm up", "InterruptionFrame", *(["k"] if kept_first else []), "i", "EndFrame"]
+    assert below.kinds() == ["StartFrame", *expected]

@@ -251,7 +251,8 @@ class Book:
 
     def made(self, frame: TextFrame, parent: TextFrame | None = None) -> TextFrame:
         self.keep.append(frame)
-        self.alive[id(frame)] = frame
+        if parent is None or parent.interruptible:
+            self.alive[id(frame)] = frame  # one whose handler is not stopped is new until it has been pushed
         if parent is not None and id(parent) in self.stale and frame.interruptible:
             self.stale.add(id(frame))
         return frame
@@ -281,13 +282,17 @@ class Place:
         self.told = 0
 
     def enter(self, frame: TextFrame) -> None:
-        self.seen.append(id(frame))
+        self.see(frame)
         self.handling += 1
         if self.handling > 1:
             self.book.wrong.append(f"processor {self.index} handles two frames at once")
 
     def leave(self) -> None:
         self.handling -= 1
+
+    def see(self, frame: TextFrame) -> None:
+        self.seen.append(id(frame))
+        self.book.alive[id(frame)] = frame
 
 
 def results_of(book: Book, makes: str, frame: TextFrame):
@@ -321,6 +326,10 @@ def build_watched(kind, makes, delay, place: Place, ask_at: str, interrupt):
             place.pushed.append(id(result))
             yield result
 
+    async def push_noted(push, result):
+        place.pushed.append(id(result))
+        await push(result)
+
     if kind in ("class", "inline", "nursery"):
 
         class Part(FrameProcessor):
@@ -349,8 +358,8 @@ def build_watched(kind, makes, delay, place: Place, ask_at: str, interrupt):
                         await trio.sleep(delay)
                 if kind == "nursery":
                     async with trio.open_nursery() as nursery:
-                        for result in results(frame):
-                            nursery.start_soon(self.push_frame, result)
+                        for result in results_of(book, makes, frame):
+                            nursery.start_soon(push_noted, self.push_frame, result)
                             await trio.lowlevel.checkpoint()
                 else:
                     for result in results(frame):
@@ -381,7 +390,7 @@ def build_watched(kind, makes, delay, place: Place, ask_at: str, interrupt):
 
         @each
         def generator(frame: TextFrame):
-            place.seen.append(id(frame))
+            place.see(frame)
             if asks(frame):
                 ask(frame, interrupt)
             yield from results(frame)

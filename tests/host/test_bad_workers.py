@@ -4,8 +4,8 @@ import warnings
 
 import pytest
 import trio
-from hosting import Plain, Probe, task_of
 
+from hosting import Plain, Probe, task_of
 from trio_pipes import ConfigurationError, Pipeline, PipelineRunner, PipelineTask, Worker
 
 
@@ -49,7 +49,9 @@ def test_a_pipeline_in_place_of_a_task(how) -> None:
 
 
 @HOW
-@pytest.mark.parametrize("bad", [3, "worker", [task_of(Probe())], object(), lambda: None], ids=["3", "str", "list", "object", "function"])
+@pytest.mark.parametrize(
+    "bad", [3, "worker", [task_of(Probe())], object(), lambda: None], ids=["3", "str", "list", "object", "function"]
+)
 def test_what_is_no_worker_is_refused_with_what_it_lacks(how, bad) -> None:
     with pytest.raises(TypeError, match="run, stop_when_done, cancel|stop_when_done"):
         give(PipelineRunner(handle_sigint=False), bad, how)

@@ -5,13 +5,13 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
-from hosting import Lives, Plain, Probe, Slow, Stuck, at_every_checkpoint, errors_in, nothing_left, task_of, texts
 
+from hosting import Lives, Plain, Probe, Slow, Stuck, at_every_checkpoint, errors_in, nothing_left, task_of, texts
 from trio_pipes import (
     EndFrame,
     EndTaskFrame,
-    Frames,
     FrameProcessor,
+    Frames,
     Out,
     ParallelPipeline,
     Pipeline,

@@ -5,8 +5,8 @@ import math
 import pytest
 import trio
 import trio.testing
-from hosting import Does, Probe, Slow, Stuck, Urgent, nothing_left, started, task_of, texts
 
+from hosting import Does, Probe, Slow, Stuck, Urgent, nothing_left, started, task_of, texts
 from trio_pipes import (
     ConfigurationError,
     DataFrame,
@@ -186,7 +186,9 @@ async def test_flush_that_waits_is_told_of_a_task_that_does_not_end_in_order(aut
 async def test_g38_flush_through_parallel_pipelines(autojump_clock, params) -> None:
     slow = Slow(1)
     task = task_of(
-        ParallelPipeline([slow, ParallelPipeline([Slow(1)], [Probe()])], [Probe()]), ParallelPipeline([Slow(1)]), **params
+        ParallelPipeline([slow, ParallelPipeline([Slow(1)], [Probe()])], [Probe()]),
+        ParallelPipeline([Slow(1)]),
+        **params,
     )
     async with started(task):
         for _ in range(3):

@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
-from hosting import Does, Lives, Probe, Slow, Stuck, errors_in, notes_of, nothing_left, records, started, task_of, texts
 
+from hosting import Does, Lives, Probe, Slow, Stuck, errors_in, notes_of, nothing_left, records, started, task_of, texts
 from trio_pipes import (
     ConfigurationError,
     EndFrame,
     EndTimeout,
-    Frames,
     FrameProcessor,
+    Frames,
     Out,
     ParallelPipeline,
     SetupTimeout,

@@ -6,8 +6,8 @@ import time
 import pytest
 import trio
 import trio.testing
-from hosting import Does, Probe, Slow, Urgent, nothing_left, records, started, task_of, texts
 
+from hosting import Does, Probe, Slow, Urgent, nothing_left, records, started, task_of, texts
 from trio_pipes import (
     CancelFrame,
     ConfigurationError,
@@ -118,13 +118,19 @@ async def test_every_kind_of_processor_is_observed_and_each_hop_once(autojump_cl
             await out.push(frame)
 
     watch = Everything()
-    task = task_of(Probe("class"), function, function, async_function, block, Probe("last"), observers=[watch], debug=not fused)
+    task = task_of(
+        Probe("class"), function, function, async_function, block, Probe("last"), observers=[watch], debug=not fused
+    )
     frame = TextFrame("x")
     async with started(task):
         await task.queue_frame(frame)
-    pushed = [event[2].name.split("#")[0] for event in watch.events if event[0] == "on_frame_pushed" and event[3] is frame]
+    pushed = [
+        event[2].name.split("#")[0] for event in watch.events if event[0] == "on_frame_pushed" and event[3] is frame
+    ]
     assert pushed == ["class", "function", "function", "async_function", "block", "last"]
-    handled = [event[2].name.split("#")[0] for event in watch.events if event[0] == "on_frame_handled" and event[3] is frame]
+    handled = [
+        event[2].name.split("#")[0] for event in watch.events if event[0] == "on_frame_handled" and event[3] is frame
+    ]
     assert sorted(handled) == sorted(pushed)
 
 
@@ -150,7 +156,9 @@ async def test_cancel_is_seen_as_a_frame_by_observers_only(autojump_clock) -> No
     async with trio.open_nursery() as nursery:
         await nursery.start(task.run)
         task.cancel("why")
-    (frame,) = [event[2] for event in watch.events if event[0] == "on_reached_sink" and isinstance(event[2], CancelFrame)]
+    (frame,) = [
+        event[2] for event in watch.events if event[0] == "on_reached_sink" and isinstance(event[2], CancelFrame)
+    ]
     assert frame.reason == "why"
     assert "CancelFrame" not in probe.kinds
     assert watch.events[-1][2].state is TaskState.CANCELLED
@@ -213,7 +221,12 @@ async def test_an_observer_may_have_some_of_the_methods(autojump_clock) -> None:
 
 @pytest.mark.parametrize(
     ("misspelt", "meant"),
-    [("on_start", "on_started"), ("on_finish", "on_finished"), ("on_frame_push", "on_frame_pushed"), ("on_ended", "on_")],
+    [
+        ("on_start", "on_started"),
+        ("on_finish", "on_finished"),
+        ("on_frame_push", "on_frame_pushed"),
+        ("on_ended", "on_"),
+    ],
 )
 async def test_g13_a_misspelt_event_is_refused_with_the_nearest_name(autojump_clock, misspelt, meant) -> None:
     bad = observer_with(**{misspelt: lambda *args: None})
@@ -281,7 +294,9 @@ async def test_observers_are_added_and_removed_while_it_runs(autojump_clock) -> 
 # -- they cannot hurt
 
 
-@pytest.mark.parametrize("event", ["on_started", "on_reached_sink", "on_frame_pushed", "on_frame_handled", "on_finished"])
+@pytest.mark.parametrize(
+    "event", ["on_started", "on_reached_sink", "on_frame_pushed", "on_frame_handled", "on_finished"]
+)
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_g17_one_that_raises_is_removed_logged_once_and_kept(autojump_clock, caplog, event, is_async) -> None:
     calls = []
@@ -508,7 +523,9 @@ async def test_an_observer_may_make_requests(autojump_clock, event, call) -> Non
         with trio.fail_after(5):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(task.run)
-                await task.wait_state(*(state for state in TaskState if state not in (TaskState.NEW, TaskState.STARTING)))
+                await task.wait_state(
+                    *(state for state in TaskState if state not in (TaskState.NEW, TaskState.STARTING))
+                )
                 try:
                     await task.queue_frame(TextFrame())
                     await task.flush()
@@ -592,7 +609,7 @@ async def test_a_method_that_turns_out_to_be_async_is_not_lost_without_a_word(au
     async def note(task) -> None:
         ran.append(task)
 
-    task = task_of(Probe(), observers=[observer_with(on_started=lambda task: note(task))])
+    task = task_of(Probe(), observers=[observer_with(on_started=lambda task: note(task))])  # noqa: PLW0108 # that is the trap
     task.stop_when_done()
     result = await task.run()
     assert ran or result.observer_errors

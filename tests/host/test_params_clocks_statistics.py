@@ -5,8 +5,8 @@ import math
 import attrs
 import pytest
 import trio
-from hosting import Probe, Slow, Stuck, started, task_of, texts
 
+from hosting import Probe, Slow, Stuck, started, task_of, texts
 from trio_pipes import (
     BaseClock,
     ConfigurationError,

@@ -6,8 +6,8 @@ import threading
 import pytest
 import trio
 import trio.testing
-from hosting import Lives, Plain, Probe, Slow, errors_in, nothing_left, task_of, texts
 
+from hosting import Lives, Plain, Probe, Slow, errors_in, nothing_left, task_of, texts
 from trio_pipes import PipelineRunner, TaskResult, TaskState, TextFrame
 
 

@@ -5,8 +5,8 @@ import inspect
 import pytest
 import trio
 import trio.testing
-from hosting import Does, Probe, Slow, Stuck, nothing_left, started, task_of, texts
 
+from hosting import Does, Probe, Slow, Stuck, nothing_left, started, task_of, texts
 from trio_pipes import (
     CancelFrame,
     CancelTaskFrame,
@@ -266,7 +266,9 @@ async def test_a_queued_lifecycle_frame_is_a_request(autojump_clock, frame, stat
         (CancelFrame, TaskState.CANCELLED),
     ],
 )
-async def test_t3_the_task_is_asked_from_either_end_of_the_pipeline(autojump_clock, place, direction, kind, state) -> None:
+async def test_t3_the_task_is_asked_from_either_end_of_the_pipeline(
+    autojump_clock, place, direction, kind, state
+) -> None:
     async def ask(processor: FrameProcessor, frame: TextFrame) -> None:
         if frame.text == "ask":
             await processor.push_frame(kind(reason="from inside"), direction)

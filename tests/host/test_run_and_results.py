@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
-from hosting import Does, Lives, Probe, Slow, Stuck, errors_in, notes_of, nothing_left, started, task_of, texts
 
+from hosting import Does, Lives, Probe, Slow, Stuck, errors_in, notes_of, nothing_left, started, task_of, texts
 from trio_pipes import (
     ConfigurationError,
     Direction,

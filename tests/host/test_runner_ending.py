@@ -3,8 +3,8 @@
 import pytest
 import trio
 import trio.testing
-from hosting import Plain, Probe, Slow, Stuck, nothing_left, task_of, texts
 
+from hosting import Does, Plain, Probe, Slow, Stuck, nothing_left, task_of, texts
 from trio_pipes import PipelineRunner, StartFrame, TaskState, TextFrame
 
 
@@ -137,8 +137,6 @@ async def test_r3_requests_are_idempotent_and_may_come_in_any_order(autojump_clo
         task = task_of(Slow(1))
         await task.queue_frame(TextFrame())
         runner = runner_of(task)
-        for ask in ("stop_when_done",):
-            getattr(runner, ask)
         async with trio.open_nursery() as nursery:
             await nursery.start(runner.run)
             for ask in asks:
@@ -176,23 +174,20 @@ async def test_a_request_before_the_run_is_used_up_by_it(autojump_clock) -> None
         runner.end()
 
 
-async def test_requests_from_inside_a_worker_do_not_deadlock(autojump_clock) -> None:
-    for ask in ("stop_when_done", "end", "cancel"):
+@pytest.mark.parametrize("request_name", ["stop_when_done", "end", "cancel"])
+async def test_requests_from_inside_a_worker_do_not_deadlock(autojump_clock, request_name) -> None:
+    async def ask(processor, frame: TextFrame) -> None:
+        await getattr(runner, request_name)()
 
-        class Asks(Probe):
-            async def process_frame(self, frame, direction, ask=ask):
-                if isinstance(frame, TextFrame):
-                    await getattr(runner, ask)()
-                await super().process_frame(frame, direction)
-
-        task, plain = task_of(Asks()), Plain("plain")
-        runner = runner_of(task, plain)
-        await task.queue_frame(TextFrame())
-        with trio.fail_after(5):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(runner.run)
-                await task.wait_finished()
-                plain.stop_when_done()
+    task, plain = task_of(Does(ask)), Plain("plain")
+    runner = runner_of(task, plain)
+    await task.queue_frame(TextFrame())
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(runner.run)
+            await task.wait_finished()
+            assert (plain.log[-1] == "plain up") == (request_name == "stop_when_done")
+            plain.stop_when_done()
 
 
 async def test_end_while_workers_start_lets_each_run_and_end(autojump_clock) -> None:

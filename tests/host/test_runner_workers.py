@@ -1,12 +1,13 @@
 """Who hosts whom: one call, several, workers added, names, and whose error leaves where."""
 
+import contextlib
 import gc
 
 import pytest
 import trio
 import trio.testing
-from hosting import Breaks, Does, Plain, Probe, Slow, Stuck, errors_in, nothing_left, task_of, texts
 
+from hosting import Breaks, Does, Plain, Probe, Slow, Stuck, errors_in, nothing_left, task_of, texts
 from trio_pipes import (
     DuplicateName,
     FrameProcessor,
@@ -697,6 +698,33 @@ async def test_async_observers_hear_of_all_calls_whichever_leaves_first(autojump
     third.stop_when_done()
     await runner.run(third)
     assert events[2:] == ["c"]
+
+
+@pytest.mark.parametrize("how", ["outside", "error"])
+async def test_async_observers_go_on_when_the_oldest_call_does_not_end_in_order(autojump_clock, how) -> None:
+    events = []
+
+    class Watch:
+        async def on_worker_finished(self, runner, worker) -> None:
+            events.append(worker.name)
+
+    runner, scope = runner_of(observers=[Watch()]), trio.CancelScope()
+    oldest = Plain("oldest") if how == "outside" else Breaks("oldest", ValueError("x"), after=1)
+    other = Plain("other")
+
+    async def call() -> None:
+        with scope, contextlib.suppress(ValueError, ExceptionGroup):
+            await runner.run(oldest)
+
+    async with nothing_left(), trio.open_nursery() as nursery:
+        nursery.start_soon(call)
+        await runner.wait_ready("oldest")
+        nursery.start_soon(runner.run, other)
+        await runner.wait_ready("other")
+        scope.cancel() if how == "outside" else None
+        await trio.sleep(3)
+        other.stop_when_done()
+    assert events[-1] == "other"
 
 
 async def test_g29_an_async_observer_of_a_runner_that_never_returns_does_not_block_the_end(autojump_clock) -> None:

@@ -8,8 +8,8 @@ import threading
 import pytest
 import trio
 import trio.testing
-from hosting import Lives, Plain, Probe, Slow, Stuck, nothing_left, task_of, texts
 
+from hosting import Lives, Plain, Probe, Slow, Stuck, nothing_left, task_of, texts
 from trio_pipes import Pipeline, PipelineRunner, PipelineTask, TaskState, TextFrame
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
@@ -306,8 +306,13 @@ def test_a_real_process_ends_in_order_on_a_real_signal(signum) -> None:
 
 
 def test_g33_ctrl_c_works_again_after_the_run() -> None:
-    code = CHILD.replace("range(10)", "range(1)") + "\nimport signal\ntask.stop_when_done()\nsignal.raise_signal(signal.SIGINT)"
-    code = code.replace("trio.run(PipelineRunner(task).run)", "task.stop_when_done()\ntrio.run(PipelineRunner(task).run)")
+    code = (
+        CHILD.replace("range(10)", "range(1)")
+        + "\nimport signal\ntask.stop_when_done()\nsignal.raise_signal(signal.SIGINT)"
+    )
+    code = code.replace(
+        "trio.run(PipelineRunner(task).run)", "task.stop_when_done()\ntrio.run(PipelineRunner(task).run)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == -signal.SIGINT or "KeyboardInterrupt" in done.stderr
 

@@ -2,8 +2,8 @@
 
 import pytest
 import trio
-from hosting import Does, Probe, Slow, Stuck, Urgent, errors_in, nothing_left, texts
 
+from hosting import Does, Probe, Slow, Stuck, Urgent, errors_in, nothing_left, texts
 from trio_pipes import (
     ConfigurationError,
     Direction,
@@ -82,7 +82,9 @@ async def test_no_frames_and_iterators_of_frames(autojump_clock) -> None:
 
 async def test_more_frames_than_any_buffer(autojump_clock) -> None:
     with trio.fail_after(60):
-        received = await run_pipeline([Answers(), shout], texts(*range(20_000)), params=PipelineParams(lane_limit=100_000))
+        received = await run_pipeline(
+            [Answers(), shout], texts(*range(20_000)), params=PipelineParams(lane_limit=100_000)
+        )
     assert len(received.down) == len(received.up) == 20_000
 
 

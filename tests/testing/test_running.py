@@ -4,8 +4,8 @@ import signal
 
 import pytest
 import trio
-from hosting import Breaks, Plain, Probe, Slow, errors_in, nothing_left, task_of, texts
 
+from hosting import Breaks, Plain, Probe, Slow, errors_in, nothing_left, task_of, texts
 from trio_pipes import ConfigurationError, PipelineRunner, TaskState, TextFrame
 from trio_pipes.testing import running
 

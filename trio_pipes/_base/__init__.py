@@ -19,6 +19,7 @@ from ._requested import REQUESTED, Requested
 from ._states import Table, step
 
 __all__ = [
+    "REQUESTED",
     "ConfigurationError",
     "DuplicateName",
     "EndTimeout",
@@ -26,7 +27,6 @@ __all__ = [
     "FrameTimeout",
     "MissingExtra",
     "PipesError",
-    "REQUESTED",
     "Requested",
     "SetupTimeout",
     "StartTimeout",

@@ -10,10 +10,10 @@ from ._audio_frames import (
     UserStoppedSpeakingFrame,
 )
 from ._block import Block, Frames, Out, processor
-from ._each import Each, each
 from ._contracts import FrameObserver
-from ._engine import Engine
+from ._each import Each, each
 from ._ends import Output
+from ._engine import Engine
 from ._frames import (
     CancelFrame,
     CancelTaskFrame,

@@ -86,7 +86,7 @@ class Out:
     @property
     def task(self) -> Any:
         """The `PipelineTask` that runs this block."""
-        return self._node.engine.owner
+        return self._node.engine.owner.task
 
 
 @final
@@ -162,13 +162,13 @@ class BlockNode(Node):
         self.scopes: list[trio.CancelScope] = []
         self.left = FRAMES_A_TURN
 
-    def takes_up(self, frame: Frame) -> bool:  # noqa: ARG002
+    def takes_up(self, frame: Frame) -> bool:
         return False
 
-    def takes_urgent(self, frame: Frame, direction: Direction) -> bool:  # noqa: ARG002
+    def takes_urgent(self, frame: Frame, direction: Direction) -> bool:
         return False
 
-    def takes_lifecycle(self, frame: Frame) -> bool:  # noqa: ARG002
+    def takes_lifecycle(self, frame: Frame) -> bool:
         return False
 
     async def run_body(self) -> None:

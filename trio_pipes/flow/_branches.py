@@ -58,13 +58,13 @@ class ForkNode(Node):
         super().attach(engine)
         self.up_once = _Once()
 
-    def takes_up(self, frame: Frame) -> bool:  # noqa: ARG002
+    def takes_up(self, frame: Frame) -> bool:
         return False
 
-    def takes_urgent(self, frame: Frame, direction: Direction) -> bool:  # noqa: ARG002
+    def takes_urgent(self, frame: Frame, direction: Direction) -> bool:
         return False
 
-    def takes_lifecycle(self, frame: Frame) -> bool:  # noqa: ARG002
+    def takes_lifecycle(self, frame: Frame) -> bool:
         return False
 
 
@@ -192,7 +192,7 @@ class JoinSide:
     async def accept_lifecycle(self, frame: Frame) -> None:
         await self.join.lifecycle_out(frame)
 
-    def accept_urgent(self, frame: Frame, direction: Direction) -> None:  # noqa: ARG002
+    def accept_urgent(self, frame: Frame, direction: Direction) -> None:
         self.join.urgent_out(frame, self.index)
 
     def accept_up(self, frame: Frame) -> None:

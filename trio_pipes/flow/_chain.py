@@ -11,16 +11,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import cache
 from typing import Any, Protocol
 
 import trio
 
 from ._frames import ORDERED, Frame
+from ._turn import FRAMES_A_TURN
 
 __all__ = ["Chain"]
 
-Result = Frame | Iterator[Frame] | None
+# A frame, nothing, or several of both: a None among several is one that was dropped, so that whoever reads on and
+# on can let others have a turn.
+Result = Frame | Iterator[Frame | None] | None
 
 
 class Link(Protocol):
@@ -40,6 +43,8 @@ class Link(Protocol):
 
     async def stop_reading(self) -> None: ...
 
+    async def give_way(self) -> None: ...
+
     def look_up(self) -> None: ...
 
     def failed(self, exc: Exception, frame: Frame | None) -> None: ...
@@ -49,22 +54,21 @@ class Link(Protocol):
     def frames_of(self, results: object, frame: Frame) -> Iterator[Frame]: ...
 
 
-@lru_cache(maxsize=None)
+@cache
 def _template(length: int) -> Callable[..., Callable[[Frame], Result]]:
     """`bind(C, odd, fail, f0, f1, ...)`, which gives the function for frames of class `C`."""
     functions = [f"f{i}" for i in range(length)]
-    lines = [f"def bind({', '.join(['C', 'odd', 'fail', *functions])}):", "    def run(x):"]
+    lines = [f"def bind({', '.join(['C', 'odd', 'fail', *functions])}):", "    def run(x0):"]
     for i in range(length):
         lines += [
             "        try:",
-            f"            y = f{i}(x)",
+            f"            x{i + 1} = f{i}(x{i})",
             "        except Exception as exc:",
-            f"            return fail({i}, x, exc)",
-            "        if y.__class__ is not C:",
-            f"            return odd({i}, y, x)",
-            "        x = y",
+            f"            return fail({i}, x{i}, exc)",
+            f"        if x{i + 1}.__class__ is not C:",
+            f"            return odd({i}, x{i + 1}, x{i})",
         ]
-    lines += ["        return x", "    return run"]
+    lines += [f"        return x{length}", "    return run"]
     namespace: dict[str, Any] = {}
     exec("\n".join(lines), namespace)
     bind: Callable[..., Callable[[Frame], Result]] = namespace["bind"]
@@ -115,13 +119,22 @@ class Chain:
                 if head.attention:
                     head.look_up()
 
-    async def push_each(self, results: Iterator[Frame], reader: Link) -> None:
+    async def push_each(self, results: Iterator[Frame | None], reader: Link) -> None:
         """Push several frames; nobody else's come between. `reader` is the node whose handler waits for it."""
         async with self.in_turn():
-            for frame in results:
+            await self._push_each(results, reader)
+
+    async def _push_each(self, results: Iterator[Frame | None], reader: Link) -> None:
+        dropped = 0
+        for frame in results:
+            if frame is not None:
                 await self.nodes[-1].push(frame)
-                if reader.attention:
-                    await reader.stop_reading()
+            else:
+                dropped += 1
+                if dropped % FRAMES_A_TURN == 0:
+                    await reader.give_way()
+            if reader.attention:
+                await reader.stop_reading()
 
     async def push_in_turn(self, frame: Frame) -> None:
         """Run a frame through the row and push what comes out, when those before it have done so."""
@@ -130,8 +143,7 @@ class Chain:
             if isinstance(result, Frame):
                 await self.nodes[-1].push(result)
             elif result is not None:
-                for item in result:
-                    await self.nodes[-1].push(item)
+                await self._push_each(result, self.nodes[0])
 
     @asynccontextmanager
     async def in_turn(self) -> AsyncIterator[None]:
@@ -157,12 +169,12 @@ class Chain:
         run = self.nodes[i + 1].chain.run_for[result.__class__]
         return run(result)
 
-    def _each_of(self, i: int, results: object, frame: Frame) -> Iterator[Frame]:
+    def _each_of(self, i: int, results: object, frame: Frame) -> Iterator[Frame | None]:
         for item in self.nodes[i].frames_of(results, frame):
             result = self._after(i, item, item)
-            if isinstance(result, Frame):
+            if result is None or isinstance(result, Frame):
                 yield result
-            elif result is not None:
+            else:
                 yield from result
 
 

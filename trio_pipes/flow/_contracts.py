@@ -69,6 +69,8 @@ class Owner(Protocol):
     """Who runs an engine and answers what its processors ask for."""
 
     name: str
+    task: Any
+    """What processors see as their task."""
 
     def asked(self, frame: Frame) -> None:
         """A processor pushed a lifecycle frame of its own, or a request such as `EndTaskFrame`."""
@@ -93,6 +95,7 @@ class Run(Protocol):
     params: PipelineParams
     turn: Turn
     over: bool
+    done: bool
     observed: FrameObserver | None
 
     @property
@@ -160,6 +163,9 @@ class LaneOwner(Protocol):
     def failed(self, exc: Exception, frame: Frame | None) -> None:
         """An error of the handler."""
 
+    def forget_returning(self) -> None:
+        """The handlers in this lane's task have ended: none of them is waited for any more."""
+
     def has_unwound(self) -> None:
         """A handler that an interrupt stopped has ended."""
 
@@ -167,10 +173,10 @@ class LaneOwner(Protocol):
 class Row(Protocol):
     """Synchronous functions in a row, as the hot loop uses them."""
 
-    run_for: dict[type, Callable[[Frame], Frame | Iterator[Frame] | None]]
+    run_for: dict[type, Callable[[Frame], Frame | Iterator[Frame | None] | None]]
     put: Callable[[Any], bool]
 
-    async def push_result(self, result: Frame | Iterator[Frame] | None) -> None: ...
+    async def push_result(self, result: Frame | Iterator[Frame | None] | None) -> None: ...
 
 
 class InboxOwner(LaneOwner, Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, final, overload
 
 from trio_pipes._base import default_name
@@ -116,7 +116,7 @@ class FunctionNode(Node):
         if self.chainable:
             self.process = self._process_by_chain
 
-    def takes_up(self, frame: Frame) -> bool:  # noqa: ARG002
+    def takes_up(self, frame: Frame) -> bool:
         return False
 
     def takes_urgent(self, frame: Frame, direction: Direction) -> bool:
@@ -141,7 +141,7 @@ class FunctionNode(Node):
 
     async def accept_lifecycle(self, frame: Frame) -> None:
         if self.fused:
-            await self.lifecycle(frame)
+            await self.lifecycle(frame)  # only behind a join: elsewhere the one above carries it past
         else:
             await super().accept_lifecycle(frame)
 
@@ -175,7 +175,12 @@ def _may_be_special(frame_type: type[Frame]) -> bool:
 def frames_in(results: object, who: str) -> Iterator[Frame]:
     """The frames of what a function returned, or `TypeError`."""
     if isinstance(results, str | bytes) or not isinstance(results, Iterable):
-        raise TypeError(f"{who!r} returned {results!r}, expected a Frame, None or an iterable of frames")
+        hint = ""
+        if isinstance(results, Awaitable | AsyncIterable):
+            hint = ". A function that gives something to await has to be async def itself"
+            if inspect.iscoroutine(results):
+                results.close()
+        raise TypeError(f"{who!r} returned {results!r}, expected a Frame, None or an iterable of frames{hint}")
     for item in results:
         if not isinstance(item, Frame):
             raise TypeError(f"{who!r} returned an iterable with {item!r} in it, expected frames only")
@@ -198,16 +203,19 @@ class EachProcessor(FrameProcessor):
         if direction is not DOWN or not isinstance(frame, self.types):
             await self.push_frame(frame, direction)
             return
-        result = self.fn(frame)
-        if isinstance(result, Awaitable):
+        result: Any = self.fn(frame)
+        if self.is_async and isinstance(result, Awaitable):
             result = await result
         if isinstance(result, Frame):
             await self.push_frame(result)
-        elif isinstance(result, AsyncIterable):
-            async with aclosing(aiter(result)) as items:  # type: ignore[type-var]  # a generator, see FrameFunction
-                async for item in items:
-                    await self.push_frame(item)
+        elif self.is_async and isinstance(result, AsyncIterable):
+            await self._push_all(result)
         elif result is not None:
             for item in frames_in(result, self.name):
+                await self.push_frame(item)
+
+    async def _push_all(self, items: Any) -> None:
+        async with aclosing(items) if hasattr(items, "aclose") else nullcontext():
+            async for item in items:
                 await self.push_frame(item)
 

@@ -120,19 +120,18 @@ class _End:
 
     # -- what a lane asks of its owner
 
-    def may_take(self, lane: Lane) -> bool:  # noqa: ARG002
+    def may_take(self, lane: Lane) -> bool:
         return self.started
 
-    def urgent_first(self, direction: Direction) -> bool:  # noqa: ARG002
+    def urgent_first(self, direction: Direction) -> bool:
         return False
 
     def lane_busy(self, lane: Lane) -> None: ...
 
-    def lane_idle(self, lane: Lane) -> None:
-        lane.start()
+    def lane_idle(self, lane: Lane) -> None:  # noqa: ARG002
         self.engine.check_quiet()
 
-    async def take(self, frame: Frame, direction: Direction) -> None:  # noqa: ARG002
+    async def take(self, frame: Frame, direction: Direction) -> None:
         owed = self._owed.pop(frame, None)
         if owed is not None:
             await self._send(frame, owed)
@@ -140,10 +139,12 @@ class _End:
         self.arrived(frame)
         await self.deliver(frame)
 
-    def failed(self, exc: Exception, frame: Frame | None) -> None:  # noqa: ARG002
+    def failed(self, exc: Exception, frame: Frame | None) -> None:
         self.engine.fail(exc)
 
     def has_unwound(self) -> None: ...
+
+    def forget_returning(self) -> None: ...
 
 
 class Sink(_End):
@@ -188,7 +189,7 @@ class Sink(_End):
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.close(output)
 
-    def accept_urgent(self, frame: Frame, direction: Direction) -> None:  # noqa: ARG002
+    def accept_urgent(self, frame: Frame, direction: Direction) -> None:
         self.put(frame)
 
     def accept_up(self, frame: Frame) -> None:
@@ -208,7 +209,7 @@ class Source(_End):
     def accept_up(self, frame: Frame) -> None:
         self.put(frame)
 
-    def accept_urgent(self, frame: Frame, direction: Direction) -> None:  # noqa: ARG002
+    def accept_urgent(self, frame: Frame, direction: Direction) -> None:
         if isinstance(frame, ErrorFrame):
             self.engine.error_reported(frame)
         self.put(frame)

@@ -31,15 +31,15 @@ from trio_pipes._base import EndTimeout, FloodError, PipesError, SetupTimeout, S
 
 from ._block import BlockNode
 from ._each import FunctionNode
-from ._frames import Direction, EndFrame, ErrorFrame, Frame, StartFrame, StopFrame
+from ._frames import EndFrame, ErrorFrame, Frame, StartFrame, StopFrame
 from ._graph import Graph
 from ._interrupt import interrupt_all, lane_of
 from ._setup import Lifespan
 from ._turn import turn_of_this_run
 
 if TYPE_CHECKING:
-    from ._lane import Lane
     from ._contracts import FrameObserver, Owner
+    from ._lane import Lane
     from ._node import Node
     from ._params import PipelineParams
     from ._turn import Turn
@@ -71,6 +71,7 @@ class Engine:
         self.observed: FrameObserver | None = None
         self.over = False  # cancelled, failed or torn down: pushes do nothing any more
         self.running = False  # handlers may run
+        self.done = False  # everything is torn down
         self.lanes: dict[Task, Lane] = {}  # the lanes that have a task, by that task
         self.scope = trio.CancelScope()
         self._errors: list[Exception] = []
@@ -101,6 +102,7 @@ class Engine:
             finally:
                 self.over = True
                 self.running = False
+                self.done = True
                 self.graph.detach()
         if self._errors:
             raise ExceptionGroup(f"{self.name} failed", self._all_errors())

@@ -148,7 +148,7 @@ class EndFrame(LifecycleFrame):
 
 @attrs.define(eq=False)
 class StopFrame(LifecycleFrame):
-    """Ends the run as `EndFrame` does, and leaves the processors open where the pipeline was opened by a block."""
+    """Ends the run as `EndFrame` does; the task's state is STOPPED then."""
 
     reason: str | None = None
 

@@ -23,7 +23,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
 
 from ._each import FunctionNode
 from ._ends import Sink
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 __all__ = ["make_push", "make_put"]
 
 DOWN = Direction.DOWNSTREAM
+
+# A push that goes to a neighbour or a function in the same task looks at the clock every so many times.
+LOOK_ROUND: Final = 4
 
 
 def make_push(node: Node) -> Callable[..., Awaitable[None]]:
@@ -119,14 +123,18 @@ def _to_inbox(node: Node, below: Node) -> Callable[..., Awaitable[None]]:
 
 def _to_neighbour(node: Node, below: Node) -> Callable[..., Awaitable[None]]:
     process = below.process
-    left = FRAMES_A_TURN
+    left = LOOK_ROUND
+    turn = node.engine.turn
 
     async def push(frame: Frame, direction: Direction = DOWN) -> None:
         nonlocal left
         left -= 1
         if not left:
-            left = FRAMES_A_TURN
-            await node.give_way()
+            left = LOOK_ROUND
+            node.pushes += LOOK_ROUND
+            if node.pushes >= FRAMES_A_TURN or perf_counter() > turn.until:
+                node.pushes = 0
+                await node.give_way()
         try:
             ordinary = below.frame is None and frame.interruptible is True and direction is DOWN
         except AttributeError:
@@ -164,14 +172,18 @@ def _to_chain(node: Node, first: FunctionNode) -> Callable[..., Awaitable[None]]
     chain = first.chain
     run_for = chain.run_for
     push_on = first.tail.push
-    left = FRAMES_A_TURN
+    left = LOOK_ROUND
+    turn = node.engine.turn
 
     async def push(frame: Frame, direction: Direction = DOWN) -> None:
         nonlocal left
         left -= 1
         if not left:
-            left = FRAMES_A_TURN
-            await node.give_way()
+            left = LOOK_ROUND
+            node.pushes += LOOK_ROUND
+            if node.pushes >= FRAMES_A_TURN or perf_counter() > turn.until:
+                node.pushes = 0
+                await node.give_way()
         try:
             ordinary = node.open and not chain.busy and frame.interruptible is True and direction is DOWN
         except AttributeError:

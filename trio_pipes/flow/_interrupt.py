@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._block import BlockNode
-from ._frames import Direction, Frame, InterruptionFrame
+from ._frames import Direction, InterruptionFrame
 from ._node import Node
 
 if TYPE_CHECKING:
@@ -90,7 +90,11 @@ def _stop_those_above(asker: Lane) -> None:
     node = asker.node
     if not isinstance(node, Node) or asker is not node.inbox or asker.frame is None or asker.stop:
         return
-    if not asker.frame.interruptible or isinstance(node, BlockNode):
+    if not asker.frame.interruptible:
+        return
+    if isinstance(node, BlockNode):
+        if node.chaining:  # a function below it is the asker
+            node.became_stale()
         return
     handlers = _stack(asker, node)
     innermost = handlers[-1]
@@ -133,6 +137,7 @@ def _announce(node: Node, frame: InterruptionFrame, asker: Lane | None) -> None:
     if node.started:
         node.hold += 1
         node.refresh()
+        node.tell_pusher()
     if node.started and lane is asker:
         node.engine.spawn(node.interrupted, frame)  # behind itself it would wait for ever
     else:

@@ -24,7 +24,15 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import trio
-from trio.lowlevel import Abort, Task, checkpoint, current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import (
+    Abort,
+    Task,
+    checkpoint,
+    checkpoint_if_cancelled,
+    current_task,
+    reschedule,
+    wait_task_rescheduled,
+)
 
 from ._frames import Direction, Frame
 from ._turn import FRAMES_A_TURN
@@ -113,18 +121,23 @@ class Lane:
         """Handle what is here, then leave."""
         node = self.node
         self.enter()
+        cancelled = True
         try:
-            while self.q and node.may_take(self):
+            await checkpoint_if_cancelled()  # no handler begins when the run has been cancelled meanwhile
+            while self.q and node.may_take(self) and not node.engine.over:
                 await self.under_scope(self._drain)
+            cancelled = False
         finally:
             self.leave()
             self.active = False
             node.lane_idle(self)
+            if not cancelled and not node.engine.over:
+                self.start()  # what came while it was leaving
 
     async def _drain(self) -> None:
         node, q, turn = self.node, self.q, self.node.engine.turn
         count = FRAMES_A_TURN
-        while q and not self.stop and node.may_take(self):
+        while q and not self.stop and node.may_take(self) and not node.engine.over:
             if not self.urgent and node.urgent_first(self.direction):
                 await checkpoint()
                 continue
@@ -171,6 +184,7 @@ class Lane:
     def _unwound(self) -> None:
         stack, self.stack = self.stack, ()
         self.stop = False
+        self.node.forget_returning()
         for node in stack:
             node.has_unwound()
 
@@ -283,6 +297,8 @@ class Inbox(Lane):
         node, q, turn = self.node, self.q, self.node.engine.turn
         self.left = FRAMES_A_TURN
         while not self.terminal and not self.stop:
+            if self.attention and node.engine.over:
+                await trio.sleep_forever()  # until the cancel that is under way
             if not q or (self.attention and not node.may_take(self)):
                 node.engine.check_quiet()
                 node.engine.check_stall(node, turn.began)
@@ -338,7 +354,8 @@ class Inbox(Lane):
     async def _drain_functions(self, row: Row) -> None:
         """The same for a row of synchronous functions: no coroutine for a frame that goes straight through."""
         node, q, turn, waiting = self.node, self.q, self.node.engine.turn, self.waiting
-        run_for, put, popleft, clock = row.run_for, row.put, q.popleft, perf_counter
+        put, popleft, clock = row.put, q.popleft, perf_counter
+        frame_class, run = Frame, row.run_for[Frame]
         left, began = self.left, clock()
         while q:
             frame = popleft()
@@ -347,8 +364,11 @@ class Inbox(Lane):
                 break
             if waiting:
                 self.admit()
-            result = run_for[frame.__class__](frame)
-            if result.__class__ is not frame.__class__ or not put(result):
+            if frame.__class__ is not frame_class:
+                frame_class = frame.__class__
+                run = row.run_for[frame_class]
+            result = run(frame)
+            if result.__class__ is not frame_class or not put(result):
                 self.frame = frame
                 await row.push_result(result)
                 self.frame = None

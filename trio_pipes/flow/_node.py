@@ -170,13 +170,13 @@ class Node:
 
     # -- what this node takes; the kinds of processor answer differently
 
-    def takes_up(self, frame: Frame) -> bool:  # noqa: ARG002
+    def takes_up(self, frame: Frame) -> bool:
         return True
 
-    def takes_urgent(self, frame: Frame, direction: Direction) -> bool:  # noqa: ARG002
+    def takes_urgent(self, frame: Frame, direction: Direction) -> bool:
         return True
 
-    def takes_lifecycle(self, frame: Frame) -> bool:  # noqa: ARG002
+    def takes_lifecycle(self, frame: Frame) -> bool:
         return True
 
     # -- frames that come
@@ -230,7 +230,7 @@ class Node:
         if self.returning:
             self._returned()
         self.inbox.start()
-        self._tell_pusher()
+        self.tell_pusher()
 
     def _returned(self) -> None:
         """The handler that asked for an interrupt has returned: stop those that waited for it."""
@@ -251,18 +251,24 @@ class Node:
         self.inbox.put(frame)
 
     def accept_up(self, frame: Frame) -> None:
-        if not self.takes_up(frame):
-            self.above.accept_up(frame)
-            return
-        if self.up is None:
-            self.up = Lane(self, UP)
-        self.up.put(frame)
+        node: Receiver = self
+        while isinstance(node, Node) and not node.takes_up(frame):
+            node = node.above
+        if isinstance(node, Node):
+            if node.up is None:
+                node.up = Lane(node, UP)
+            node.up.put(frame)
+        else:
+            node.accept_up(frame)
 
     def accept_urgent(self, frame: Frame, direction: Direction) -> None:
-        if not self.takes_urgent(frame, direction):
-            (self.below if direction is DOWN else self.above).accept_urgent(frame, direction)
+        node: Receiver = self
+        while isinstance(node, Node) and not node.takes_urgent(frame, direction):
+            node = node.below if direction is DOWN else node.above
+        if isinstance(node, Node):
+            node.urgent_lane(direction).put(frame)
         else:
-            self.urgent_lane(direction).put(frame)
+            node.accept_urgent(frame, direction)
 
     def urgent_lane(self, direction: Direction) -> Lane:
         if direction is DOWN:
@@ -291,19 +297,18 @@ class Node:
         lane = self.urgent_down if direction is DOWN else self.urgent_up
         return lane is not None and lane.active and lane.frame is None and bool(lane.q)
 
-    def lane_busy(self, lane: Lane) -> None:  # noqa: ARG002
+    def lane_busy(self, lane: Lane) -> None:
         self.foreign += 1
         self.refresh()
-        self._tell_pusher()
+        self.tell_pusher()
 
-    def lane_idle(self, lane: Lane) -> None:
+    def lane_idle(self, lane: Lane) -> None:  # noqa: ARG002
         self.foreign -= 1
-        lane.start()
         self.refresh()
-        self._tell_pusher()
+        self.tell_pusher()
         self.engine.check_quiet()
 
-    def _tell_pusher(self) -> None:
+    def tell_pusher(self) -> None:
         """Have the node above see whether this one may be handed frames."""
         if self.shares_task and isinstance(self.above, Node):
             self.above.refresh()
@@ -376,6 +381,7 @@ class Node:
         if self.urgent_down is not None:  # interrupts that came before the start are handled before all else
             self.hold += sum(type(frame) is InterruptionFrame and frame._given for frame in self.urgent_down.q)
         self.refresh()
+        self.tell_pusher()
         self.start_lanes()
 
     def start_lanes(self) -> None:
@@ -393,12 +399,25 @@ class Node:
             self.refresh()
         elif frame is self.engine.start:
             self._has_started()  # who hands it on has handled it, and may wait for an answer from below
-        await self.below.accept_lifecycle(frame)
+        await self._carry_on(frame)
         if frame is self.engine.start:
             while self.early:
                 await self.below.accept(self.early.pop(0), nowait=True)
             self.passed_start = True
             self.refresh()
+
+    async def _carry_on(self, frame: Frame) -> None:
+        """Past the functions that run within this node's pushes: they are not shown lifecycle frames."""
+        passed: list[Node] = [self]
+        while isinstance(passed[-1].below, Node) and passed[-1].below in self.functions:
+            passed.append(passed[-1].below)
+        for node in passed[1:]:
+            if frame is self.engine.last:
+                node.ended = True
+            elif frame is self.engine.start:
+                node.started = node.passed_start = True
+            node.refresh()
+        await passed[-1].below.accept_lifecycle(frame)
 
     def failed(self, exc: Exception, frame: Frame | None) -> None:
         """An exception in this processor: the task's failure, or a report, as the policy says."""
@@ -435,15 +454,20 @@ class Node:
         finally:
             self.hold -= 1
             self.refresh()
-            self._tell_pusher()
+            self.tell_pusher()
             if not self.hold:
                 self.start_lanes()
         self.engine.check_quiet()
 
+    def forget_returning(self) -> None:
+        """The handlers in this node's task have ended: none of them is waited for any more."""
+        for node in (self, *self.members):
+            node.returning = False
+
     def has_unwound(self) -> None:
         self.unwinding -= 1
-        self.returning = False
         self.refresh()
+        self.tell_pusher()
         if not self.unwinding and self.urgent_down is not None:
             self.urgent_down.start()
 
@@ -485,7 +509,7 @@ class Node:
         if nowait:
             return
         self.pushes += 1
-        if self.pushes >= FRAMES_A_TURN or engine.turn.spent():
+        if self.pushes >= FRAMES_A_TURN - 1 or engine.turn.spent():  # one has taken the short way
             self.pushes = 0
             await self.give_way()
 

@@ -77,15 +77,25 @@ class PipelineParams:
     allow_interruptions: bool = attrs.field(default=False, validator=_flag)
     """Whether interrupts that a processor (or the speech it hears) asks for take effect."""
     enable_metrics: bool = attrs.field(default=False, validator=_flag)
+    """Accepted, and without effect in this release."""
     enable_usage_metrics: bool = attrs.field(default=False, validator=_flag)
+    """Accepted, and without effect in this release."""
     send_initial_empty_metrics: bool = attrs.field(default=True, validator=_flag)
+    """Accepted, and without effect in this release."""
     report_only_initial_ttfb: bool = attrs.field(default=False, validator=_flag)
+    """Accepted, and without effect in this release."""
     enable_heartbeats: bool = attrs.field(default=False, validator=_flag)
+    """Accepted, and without effect in this release."""
     heartbeat_period: float = attrs.field(default=1.0, validator=_seconds)
+    """Accepted, and without effect in this release."""
     heartbeat_timeout: float = attrs.field(default=10.0, validator=_seconds)
+    """Accepted, and without effect in this release."""
     idle_timeout: float | None = attrs.field(default=None, validator=_seconds_or_none)
+    """Accepted, and without effect in this release."""
     idle_frames: tuple[type[Frame], ...] = attrs.field(default=(DataFrame,), validator=_frame_types)
+    """Accepted, and without effect in this release."""
     cancel_on_idle_timeout: bool = attrs.field(default=True, validator=_flag)
+    """Accepted, and without effect in this release."""
     queue_size: int = attrs.field(default=64, validator=_count)
     """Frames that wait between two processors before the one that pushes has to wait."""
     lane_limit: int = attrs.field(default=10_000, validator=_count)

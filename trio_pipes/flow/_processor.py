@@ -115,7 +115,7 @@ class FrameProcessor:
     @property
     def task(self) -> Any:
         """The `PipelineTask` that runs this processor. Raises `RuntimeError` where there is none."""
-        return self._running_node("task").engine.owner
+        return self._running_node("task").engine.owner.task
 
     def statistics(self) -> NodeStatistics:
         """Depths and counts of this processor's lanes, in the run it is in or was in last."""

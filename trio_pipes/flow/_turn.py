@@ -35,7 +35,7 @@ class Turn(trio.abc.Instrument):
         self.number = 0
         self.after_io_wait(0)
 
-    def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002  (Trio's signature)
+    def after_io_wait(self, timeout: float) -> None:
         """Called by Trio when a pass begins."""
         self.began = perf_counter()  # seconds, real
         self.until = self.began + SECONDS_A_TURN

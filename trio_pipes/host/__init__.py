@@ -2,7 +2,8 @@
 
 from ._clock import BaseClock, SystemClock
 from ._runner import PipelineRunner, RunnerStatistics
-from ._task import PipelineTask, TaskResult, TaskState, TaskStatistics
+from ._task import PipelineTask
+from ._task_state import TaskResult, TaskState, TaskStatistics
 from ._worker import Worker
 
 __all__ = [

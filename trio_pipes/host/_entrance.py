@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
@@ -34,7 +34,8 @@ class Entrance:
         self.count = 0  # frames accepted
         self.send, self.receive = trio.open_memory_channel[Frame | list[Frame]](queue_size)
         self._engine = engine
-        self._kept: deque[tuple[Frame, Direction]] = deque()
+        self._kept: deque[Frame] = deque()  # queued before the run
+        self._kept_special: list[tuple[Frame, Direction]] = []  # and what does not wait behind the others
         # An eighth of the channel: one wake-up of the scheduler for several frames, and still bounded.
         self._batch = max(1, queue_size // 8)
         self._ordinary: set[type] = set()
@@ -76,6 +77,23 @@ class Entrance:
             await self._send(frame)
             self.count += 1
 
+    async def put_ordinary(self, frame: Frame) -> None:
+        """Accept one ordinary frame that goes down; waits for room, except inside and before the run."""
+        await checkpoint_if_cancelled()
+        if self.refusal is not None:
+            self.check()
+        if not self._open:
+            self._keep(frame, Direction.DOWNSTREAM)
+            return
+        try:
+            if self._overflow:
+                await self._send_slow(frame)
+            else:
+                self.send.send_nowait(frame)
+        except trio.WouldBlock:
+            await self._send_slow(frame)
+        self.count += 1
+
     async def put_batch(self, batch: list[Frame]) -> None:
         """Accept a batch of ordinary frames that go down."""
         await checkpoint_if_cancelled()
@@ -94,6 +112,9 @@ class Entrance:
                 return
         except trio.WouldBlock:
             pass
+        await self._send_slow(item)
+
+    async def _send_slow(self, item: Frame | list[Frame]) -> None:
         if self._engine.is_inside():
             self._put_aside(item)
             return
@@ -122,9 +143,12 @@ class Entrance:
                 self._overflow.popleft()
 
     def _keep(self, frame: Frame, direction: Direction) -> None:
-        if len(self._kept) >= KEPT:
+        if len(self._kept) + len(self._kept_special) >= KEPT:
             raise FloodError(f"{self.name} keeps at most {KEPT:,} frames before its run, and was given one more")
-        self._kept.append((frame, direction))
+        if direction is Direction.UPSTREAM or isinstance(frame, SystemFrame):
+            self._kept_special.append((frame, direction))
+        else:
+            self._kept.append(frame)
         self.count += 1
 
     def _put_special(self, frame: Frame, direction: Direction) -> None:
@@ -170,20 +194,19 @@ class Entrance:
         if self._open:
             await self._send(marker)
         else:
-            self._kept.append((marker, Direction.DOWNSTREAM))
+            self._kept.append(marker)
 
     # -- out
 
     async def feed(self) -> bool:
         """Move frames into the pipeline until the entrance is closed and empty; False when it was broken off."""
+        self.count -= len(self._kept_special)  # counted when they were kept, and again now
+        for frame, direction in self._kept_special:
+            self._put_special(frame, direction)
         while self._kept:
-            frame, direction = self._kept.popleft()
-            if direction is Direction.UPSTREAM or isinstance(frame, SystemFrame):
-                self.count -= 1  # it was counted when it was kept
-                self._put_special(frame, direction)
-            else:
-                await self._into_pipeline(frame)
-        receive = self.receive
+            await self._into_pipeline(self._kept.popleft())
+        receive, inbox = self.receive, self._engine.graph.first.inbox
+        item: Any
         while True:
             try:
                 try:
@@ -194,8 +217,12 @@ class Entrance:
                 return True
             except trio.ClosedResourceError:
                 return False
-            if isinstance(item, list):
+            if item.__class__ is list:
                 await self._all_into_pipeline(item)
+            elif item.interruptible and len(inbox.q) < inbox.limit:
+                inbox.q.append(item)
+                if inbox.parked:
+                    inbox.wake()
             else:
                 await self._into_pipeline(item)
 

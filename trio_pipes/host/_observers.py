@@ -19,7 +19,7 @@ import trio
 
 from trio_pipes._base import ConfigurationError
 
-__all__ = ["Observers", "observers", "RUNNER_EVENTS", "TASK_EVENTS"]
+__all__ = ["RUNNER_EVENTS", "TASK_EVENTS", "Observers", "observers"]
 
 logger = logging.getLogger("trio_pipes")
 
@@ -131,7 +131,7 @@ class Observers:
                 continue
             began = perf_counter()
             try:
-                method(*args)
+                _refuse_awaitable(method(*args))
             except Exception as exc:  # noqa: BLE001  (kept for the result; an observer cannot hurt what it observes)
                 self._failed(observer, exc)
             took = perf_counter() - began
@@ -158,7 +158,7 @@ class Observers:
         """Give async observers their last second."""
         self._nursery = None
         with trio.move_on_after(LAST_SECOND, shield=True) as scope:
-            for queue in self._queues.values():
+            for queue in tuple(self._queues.values()):
                 while queue.events or queue.working:
                     await trio.sleep(LAST_SECOND / 100)
         left = sum(len(queue.events) for queue in self._queues.values())
@@ -189,6 +189,13 @@ class Observers:
             queue.events.clear()
         finally:
             queue.working = False
+
+
+def _refuse_awaitable(result: object) -> None:
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise TypeError(f"an observer's method gave {result!r} to await: declare the method itself async def")
 
 
 def observers(owner: str, events: tuple[str, ...], given: Iterable[object]) -> Observers:

@@ -114,7 +114,7 @@ class PipelineRunner:
 
     def add_workers(
         self, *workers: Worker, isolated: bool = False, helper: bool = False, parent: str | None = None
-    ) -> None:
+    ) -> Requested:
         """Add workers, before or while the runner runs; they start in order.
 
         `isolated` confines a worker's error to it; a `helper` outlives the others and does not keep the runner up;
@@ -135,6 +135,7 @@ class PipelineRunner:
                 self._host(host, entry)
             else:
                 self._waiting.append(entry)
+        return REQUESTED
 
     def _enrol(self, entries: list[Entry]) -> None:
         self._roster.add(entries)
@@ -182,12 +183,14 @@ class PipelineRunner:
                         call.outer.start_soon(signals.read)
                         if self._calls[0] is call:
                             self._observers.open(call.outer)
-                        with call.scope:
-                            if self._cancelled:
-                                call.scope.cancel(reason=f"{self.name} was cancelled before its run")
-                            await self._serve(call, task_status)
-                        call.closing = True
-                        await self._hand_over_observers(call)
+                        try:
+                            with call.scope:
+                                if self._cancelled:
+                                    call.scope.cancel(reason=f"{self.name} was cancelled before its run")
+                                await self._serve(call, task_status)
+                        finally:
+                            call.closing = True
+                            await self._hand_over_observers(call)  # shielded, for a second at most
                         call.outer.cancel_scope.cancel(reason=f"{self.name} is over")
                 finally:
                     self._leave(call)
@@ -258,7 +261,7 @@ class PipelineRunner:
             started = True
             self._observers.tell("on_worker_started", self, worker)
             entry.result = await worker.run(task_status=status)
-        except Exception as exc:  # noqa: BLE001  (kept, and raised by the call unless the worker is isolated)
+        except Exception as exc:
             self._failed += 1
             self._observers.tell("on_error", self, worker, exc)
             if entry.isolated:
@@ -382,5 +385,5 @@ class _Status:
     def __init__(self, ready: Any) -> None:
         self._ready = ready
 
-    def started(self, value: object = None) -> None:  # noqa: ARG002
+    def started(self, value: object = None) -> None:
         self._ready()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from enum import Enum
 from typing import Any, Final
 
 import attrs
@@ -13,7 +12,7 @@ import outcome
 import trio
 from trio_util import AsyncValue
 
-from trio_pipes._base import REQUESTED, ConfigurationError, Requested, Table, default_name, next_id, step
+from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_name, next_id, step
 from trio_pipes.flow import (
     CancelFrame,
     CancelTaskFrame,
@@ -21,7 +20,6 @@ from trio_pipes.flow import (
     EndFrame,
     EndTaskFrame,
     Engine,
-    ErrorFrame,
     FlushMarker,
     Frame,
     FrameProcessor,
@@ -29,7 +27,6 @@ from trio_pipes.flow import (
     InterruptionFrame,
     InterruptionTaskFrame,
     LifecycleFrame,
-    NodeStatistics,
     Output,
     PipelineParams,
     StartFrame,
@@ -41,78 +38,14 @@ from trio_pipes.flow import (
 from ._clock import BaseClock, SystemClock
 from ._entrance import Entrance
 from ._observers import TASK_EVENTS, observers as make_observers
+from ._task_events import Answers, FrameEvents
+from ._task_state import FINAL, TASK, TaskResult, TaskState, TaskStatistics
 
-__all__ = ["PipelineTask", "TaskResult", "TaskState", "TaskStatistics"]
-
-
-class TaskState(Enum):
-    """Where a task is in its life."""
-
-    NEW = "new"
-    STARTING = "starting"
-    RUNNING = "running"
-    ENDING = "ending"
-    ENDED = "ended"
-    STOPPED = "stopped"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
+__all__ = ["PipelineTask"]
 
 
-_OVER: Final = {"end": TaskState.ENDED, "stop": TaskState.STOPPED, "cancel": TaskState.CANCELLED, "fail": TaskState.FAILED}
-TASK: Final[Table[TaskState]] = {
-    TaskState.NEW: {"run": TaskState.STARTING, "cancel": TaskState.CANCELLED},
-    TaskState.STARTING: {"started": TaskState.RUNNING, **_OVER},
-    TaskState.RUNNING: {"ask_end": TaskState.ENDING, **_OVER},
-    TaskState.ENDING: _OVER,
-    TaskState.ENDED: {},
-    TaskState.STOPPED: {},
-    TaskState.CANCELLED: {},
-    TaskState.FAILED: {},
-}
-LAST_WORDS: Final = 1.0  # seconds that an async generator has to clean up when its frames are not wanted any more
-FINAL: Final = frozenset(state for state, row in TASK.items() if not row)
-
-
-@attrs.frozen
-class TaskResult:
-    """How a task ended."""
-
-    state: TaskState
-    """ENDED, STOPPED, CANCELLED or FAILED."""
-    reason: str | None = None
-    """What the one who asked for the end gave."""
-    error: BaseException | None = None
-    """What left `run()`, when the state is FAILED."""
-    frames_in: int = 0
-    """Frames accepted from outside."""
-    frames_out: int = 0
-    """Frames that reached the sink, lifecycle frames aside."""
-    started_at: float | None = None
-    """When `StartFrame` had reached the sink; seconds on Trio's clock, None if it never did."""
-    finished_at: float = 0.0
-    """When everything was torn down; seconds on Trio's clock."""
-    reported_errors: int = 0
-    """`ErrorFrame`s that reached the source (see `ErrorPolicy.REPORT`)."""
-    observer_errors: tuple[Exception, ...] = ()
-    """What observers raised."""
-
-
-@attrs.frozen
-class TaskStatistics:
-    """A task at one moment."""
-
-    state: TaskState
-    frames_in: int
-    """Frames accepted from outside."""
-    frames_out: int
-    """Frames that reached the sink, lifecycle frames aside."""
-    frames_up: int
-    """Frames that reached the source."""
-    push_waiting: int
-    """Items in the push channel, and those who wait to queue one."""
-    reported_errors: int
-    processors: tuple[NodeStatistics, ...]
-    """In pipeline order; empty before the run."""
+# Seconds that an async generator has to clean up when its frames are not wanted any more.
+LAST_WORDS: Final = 1.0
 
 
 class PipelineTask:
@@ -145,9 +78,12 @@ class PipelineTask:
         """Whatever the processors should share, as `processor.task.resources`."""
         self._observers = make_observers(self.name, TASK_EVENTS, observers)
         self._graph = Graph(pipeline, fuse=not self.params.debug)
-        self._engine = Engine(self._graph, self.params, self)
+        self._answers = Answers(self, self._observers)
+        self._engine = Engine(self._graph, self.params, self._answers)
         self._engine.start.metadata.update(self.params.start_metadata)
         self._entrance = Entrance(self.name, self.params.queue_size, self._engine)
+        self._answers.asked = self._asked
+        self._answers.broken_off = lambda: self._entrance.break_off("it was cancelled or has failed")
         self._state: AsyncValue[TaskState] = AsyncValue(TaskState.NEW)
         self._finished: AsyncValue[bool] = AsyncValue(False)
         self._last: EndFrame | StopFrame | None = None  # asked for
@@ -155,7 +91,6 @@ class PipelineTask:
         self._cancelled = False
         self._run_called = False
         self._result: TaskResult | None = None
-        self._reported_errors = 0
         self._started_at: float | None = None
         self._flushes: set[FlushMarker] = set()
 
@@ -213,7 +148,7 @@ class PipelineTask:
             )
         for processor in _leaves(self.pipeline):
             node = processor._node
-            if node is not None and not node.engine.over:
+            if node is not None and not node.engine.done:
                 raise ConfigurationError(
                     f"{processor.name!r} is in {node.engine.name!r}, which is running, and cannot be in {self.name!r} "
                     "too. An instance belongs to one running pipeline at a time: make a second one."
@@ -253,7 +188,7 @@ class PipelineTask:
             frames_out=self._graph.sink.count,
             started_at=self._started_at,
             finished_at=_now(),
-            reported_errors=self._reported_errors,
+            reported_errors=self._answers.reported_errors,
             observer_errors=tuple(self._observers.errors),
         )
 
@@ -272,7 +207,7 @@ class PipelineTask:
         a failure, `TypeError` for what is not a frame.
         """
         if direction is Direction.DOWNSTREAM and self._entrance.is_ordinary(frame):
-            await self._entrance.put(frame, direction)
+            await self._entrance.put_ordinary(frame)
             return
         check_frame(frame, direction, self.name)
         if isinstance(frame, _REQUESTS):
@@ -318,7 +253,7 @@ class PipelineTask:
             if isinstance(frame, EndFrame | StopFrame):
                 self._ask_end(frame)
             else:
-                self.asked(frame)
+                self._asked(frame)
 
     # -- requests
 
@@ -427,7 +362,7 @@ class PipelineTask:
         """
         if not all(isinstance(t, type) and issubclass(t, Frame) for t in types):
             raise ConfigurationError(f"{self.name}.open_output was given {types!r}, expected frame classes")
-        if not isinstance(buffer, int) and buffer != math.inf or isinstance(buffer, bool) or buffer < 0:
+        if (not isinstance(buffer, int) and buffer != math.inf) or isinstance(buffer, bool) or buffer < 0:
             raise ConfigurationError(
                 f"{self.name}.open_output(buffer={buffer!r}): expected a number of frames, 0 or more, or math.inf"
             )
@@ -454,7 +389,7 @@ class PipelineTask:
     # -- observing
 
     def add_observer(self, observer: object) -> None:
-        """Add an observer, also while the task runs; see `DESIGN` of observers in the documentation.
+        """Add an observer, also while the task runs; see the documentation.
 
         Raises `ConfigurationError` when it has a method `on_*` that is no event.
         """
@@ -469,7 +404,7 @@ class PipelineTask:
     def _watch_frames(self) -> None:
         wanted = self._observers.wants("on_frame_pushed", "on_frame_handled", "on_reached_sink", "on_reached_source")
         if wanted != (self._engine.observed is not None):
-            self._engine.observe(_FrameEvents(self) if wanted else None)
+            self._engine.observe(FrameEvents(self, self._observers) if wanted else None)
 
     def statistics(self) -> TaskStatistics:
         """Counts and depths at this moment."""
@@ -480,13 +415,11 @@ class PipelineTask:
             frames_out=self._graph.sink.count,
             frames_up=self._graph.source.count,
             push_waiting=channel.current_buffer_used + channel.tasks_waiting_send,
-            reported_errors=self._reported_errors,
+            reported_errors=self._answers.reported_errors,
             processors=tuple(node.statistics() for node in self._graph.nodes) if self._run_called else (),
         )
 
-    # -- what the engine tells (`Owner`)
-
-    def asked(self, frame: Frame) -> None:
+    def _asked(self, frame: Frame) -> None:
         """A request from inside the pipeline, or one that was queued."""
         match frame:
             case EndFrame():
@@ -504,20 +437,6 @@ class PipelineTask:
             case _:
                 raise RuntimeError(f"{self.name}: {frame.name} cannot be pushed by a processor")
 
-    def interrupted(self) -> None:
-        self._observers.tell("on_interrupt", self)
-
-    def interrupt_refused(self) -> None:
-        self._observers.tell("on_interrupt_refused", self)
-
-    def broken_off(self) -> None:
-        self._entrance.break_off("it was cancelled or has failed")
-
-    def error_reported(self, frame: ErrorFrame) -> None:
-        if not frame.fatal:
-            self._reported_errors += 1
-        self._observers.tell("on_error", self, frame)
-
 
 _REQUESTS = (
     LifecycleFrame,
@@ -528,24 +447,6 @@ _REQUESTS = (
     CancelTaskFrame,
     InterruptionTaskFrame,
 )
-
-
-class _FrameEvents:
-    """Hands frame events to the task's observers."""
-
-    def __init__(self, task: PipelineTask) -> None:
-        self._task = task
-        self._tell = task._observers.tell
-
-    def on_frame_pushed(self, processor: FrameProcessor, frame: Frame, direction: Direction) -> None:
-        self._tell("on_frame_pushed", self._task, processor, frame, direction)
-
-    def on_frame_handled(self, processor: FrameProcessor, frame: Frame, direction: Direction) -> None:
-        self._tell("on_frame_handled", self._task, processor, frame, direction)
-
-    def on_reached(self, frame: Frame, direction: Direction) -> None:
-        event = "on_reached_sink" if direction is Direction.DOWNSTREAM else "on_reached_source"
-        self._tell(event, self._task, frame)
 
 
 @asynccontextmanager

@@ -54,6 +54,7 @@ def main(library: str, data: str, voice: str, words_per_minute: str) -> None:
     sample_rate = espeak.espeak_Initialize(SYNCHRONOUS, 0, data.encode(), DO_NOT_EXIT)
     if sample_rate <= 0:
         sys.exit(f"espeak-ng could not be initialised with the data in {data}")
+    espeak.espeak_ng_SetRandSeed(ctypes.c_long(1))  # the breath in some voices is noise: the same text, the same sound
     # By name ("en-us", "en-us+f3"), else by language ("en-gb"): as the program does.
     by_language = Voice(languages=voice.encode())
     if (

@@ -63,7 +63,7 @@ class PocketSphinx:
     for the same `seed`.
     """
 
-    sample_rate: Final = 16_000
+    sample_rate: int = 16_000
     """What it hears, in Hz."""
 
     def __init__(

@@ -20,9 +20,9 @@ WINDOW_BYTES: Final = 2 * 512
 class SileroVad:
     """The model. One instance hears one stream. Loading it takes about 0.1 s: do it before the first frame."""
 
-    sample_rate: Final = SAMPLE_RATE
+    sample_rate: int = SAMPLE_RATE
     """In Hz."""
-    window_bytes: Final = WINDOW_BYTES
+    window_bytes: int = WINDOW_BYTES
     """What `probability` takes at once: 512 samples, 32 ms."""
 
     def __init__(self) -> None:

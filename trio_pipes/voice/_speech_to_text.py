@@ -27,12 +27,15 @@ class OpenRecogniser(Protocol):
 
     async def start(self) -> None:
         """A sentence begins."""
+        ...
 
     async def hear(self, audio: bytes, /) -> None:
         """More of it, as 16-bit mono samples."""
+        ...
 
     async def finish(self) -> Heard:
         """It is over: what was it?"""
+        ...
 
 
 class Recogniser(Protocol):
@@ -41,9 +44,11 @@ class Recogniser(Protocol):
     @property
     def sample_rate(self) -> int:
         """What it hears, in Hz."""
+        ...
 
     def open(self) -> AbstractAsyncContextManager[OpenRecogniser]:
         """Load the models."""
+        ...
 
 
 class SpeechToText(FrameProcessor):

@@ -21,6 +21,7 @@ class Synthesiser(Protocol):
 
     async def speak(self, text: str, /) -> Speech:
         """Speak a text."""
+        ...
 
 
 class TextToSpeech(FrameProcessor):

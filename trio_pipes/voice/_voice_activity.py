@@ -32,13 +32,16 @@ class VadModel(Protocol):
     @property
     def sample_rate(self) -> int:
         """In Hz."""
+        ...
 
     @property
     def window_bytes(self) -> int:
         """How much 16-bit mono sound it takes at once, in bytes."""
+        ...
 
     def probability(self, audio: bytes, /) -> float:
         """From 0 to 1, for the next window."""
+        ...
 
 
 class VoiceActivity(FrameProcessor):

@@ -77,8 +77,9 @@ async def converse(
         ]
     )
     task = PipelineTask(pipeline, PipelineParams(allow_interruptions=True), observers=[conversation, meter])
-    result = await PipelineRunner().run(task)
-    return Outcome(conversation, dialogue, meter.result(), result.reason if result else "cancelled")
+    await PipelineRunner().run(task)
+    result = await task.wait_finished()
+    return Outcome(conversation, dialogue, meter.result(), result.reason)
 
 
 def run_paced(pace: Pace, fn: Callable[..., Awaitable[T]], *args: Any) -> T:

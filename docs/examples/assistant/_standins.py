@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Final
 
 import trio
 
@@ -17,8 +16,8 @@ __all__ = ["LoudnessVad", "WaitingRecogniser", "WaitingVoice"]
 class LoudnessVad:
     """Takes what is loud for speech; on a recording without noise that is about right."""
 
-    sample_rate: Final = 16_000
-    window_bytes: Final = 1024
+    sample_rate: int = 16_000
+    window_bytes: int = 1024
 
     def probability(self, audio: bytes) -> float:
         """1 or 0."""
@@ -28,7 +27,7 @@ class LoudnessVad:
 class WaitingRecogniser:
     """Waits as long as a recogniser works, and gives the transcripts of an earlier run, in order."""
 
-    sample_rate: Final = 16_000
+    sample_rate: int = 16_000
 
     def __init__(self, transcripts: Iterable[Heard]) -> None:
         self._transcripts = iter(transcripts)
