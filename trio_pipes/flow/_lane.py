@@ -184,7 +184,8 @@ class Lane:
     def _unwound(self) -> None:
         stack, self.stack = self.stack, ()
         self.stop = False
-        self.node.forget_returning()
+        if self.direction is Direction.DOWNSTREAM and not self.urgent:
+            self.node.forget_returning()
         for node in stack:
             node.has_unwound()
 
@@ -259,6 +260,16 @@ class Inbox(Lane):
             del self.waiting[:free]
             if not self.waiting:
                 self.limit = self.bound
+
+    def put_behind_all(self, frame: Frame) -> None:
+        """Take a lifecycle frame: at once, and behind those who wait with a frame that was pushed before it."""
+        for task, waiting in self.waiting:
+            self.q.append(waiting)
+            reschedule(task)
+        self.waiting.clear()
+        if self.limit == 0:
+            self.limit = self.bound
+        self.put(frame)
 
     def admit_uninterruptible(self) -> None:
         """Let in, beyond the bound, what survives an interrupt: its pusher is stopped, and it would be lost."""

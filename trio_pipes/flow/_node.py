@@ -248,7 +248,7 @@ class Node:
 
     async def accept_lifecycle(self, frame: Frame) -> None:
         # Never handed over within the task: a deadline of the pusher's round its push must not reach into it.
-        self.inbox.put(frame)
+        self.inbox.put_behind_all(frame)
 
     def accept_up(self, frame: Frame) -> None:
         node: Receiver = self
