@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Optional, TypeVar, Union
+from typing import Annotated, TypeVar, Union
 
 import attrs
 import pytest
-from flow_kit import live, said, text, texts
 
+from flow_kit import said, text, texts
 from trio_pipes import (
     ConfigurationError,
     ControlFrame,
@@ -62,7 +62,7 @@ async def taken(recipe, seen) -> set[str]:
         (TextFrame, {"TextFrame", "Sub"}),
         ("TextFrame", {"TextFrame", "Sub"}),
         ("TextFrame | Number", {"TextFrame", "Sub", "Number"}),
-        (Union[TextFrame, Number], {"TextFrame", "Sub", "Number"}),
+        (Union[TextFrame, Number], {"TextFrame", "Sub", "Number"}),  # noqa: UP007  (the spelling is tested)
         (TextFrame | Mark, {"TextFrame", "Sub", "Mark"}),
         ("Union[TextFrame, Mark]", {"TextFrame", "Sub", "Mark"}),
         (Annotated[Number, "counted"], {"Number"}),
@@ -228,13 +228,16 @@ async def test_callables_of_other_kinds(autojump_clock):
     ]
     for form in forms:
         if isinstance(form, functools.partial):
-            form = functools.partial(form.func, "")
+            form = functools.partial(form.func, "")  # noqa: PLW2901
         received = await run_processor(each(form), said("a"))
         assert texts(received.down) == ["A"], form
 
 
 # What cannot be a frame is refused where the decorator stands, by the function's name.
-@pytest.mark.parametrize("annotation", [int, "int", "str | TextFrame", Optional[TextFrame], list[TextFrame], "list", 42])
+@pytest.mark.parametrize(
+    "annotation",
+    [int, "int", "str | TextFrame", TextFrame | None, list[TextFrame], "list", 42],
+)
 @pytest.mark.parametrize("kind", ["each", "block"])
 def test_annotations_that_are_no_frames_are_refused(annotation, kind):
     async def my_function(frame, out=None):

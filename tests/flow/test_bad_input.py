@@ -6,16 +6,14 @@ import math
 
 import pytest
 import trio
-from flow_kit import DOWN, HUNG, UP, Does, Sees, live, said, text, texts
 
+from flow_kit import HUNG, Does, Sees, said, text, texts
 from trio_pipes import (
     ConfigurationError,
     DataFrame,
     Direction,
-    EndFrame,
     ErrorPolicy,
     FloodError,
-    Frame,
     FrameProcessor,
     Frames,
     Out,
@@ -25,7 +23,6 @@ from trio_pipes import (
     PipelineTask,
     PipesError,
     SetupTimeout,
-    StartFrame,
     TextFrame,
     each,
     processor,
@@ -67,7 +64,9 @@ async def test_what_is_no_frame_is_refused_where_it_is_pushed(autojump_clock, de
         "block": [block],
         "parallel": [ParallelPipeline([Sees()])],
     }[below]
-    received = await run_pipeline([Sees(), Does(push, name="pusher"), *part], said("a"), params=PipelineParams(debug=debug))
+    received = await run_pipeline(
+        [Sees(), Does(push, name="pusher"), *part], said("a"), params=PipelineParams(debug=debug)
+    )
     assert texts(received.down) == ["a"]
     assert all("'pusher'" in message and repr(wrong) in message for message in refused)
     if wrong is TextFrame:
@@ -269,7 +268,12 @@ def test_parameters_are_frozen_and_have_the_designs_defaults():
     assert params.lane_limit == 10_000
     assert params.on_error is ErrorPolicy.RAISE
     assert params.allow_interruptions is False
-    assert (params.setup_timeout, params.start_timeout, params.end_timeout, params.cleanup_timeout) == (20, 20, None, 10)
+    assert (params.setup_timeout, params.start_timeout, params.end_timeout, params.cleanup_timeout) == (
+        20,
+        20,
+        None,
+        10,
+    )
 
 
 # `broadcast_frame` with what is no frame class.

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import pytest
 import trio
-from flow_kit import DOWN, HUNG, UP, Does, Sees, live, said, settle, text, texts
 
+from flow_kit import HUNG, UP, Sees, live, said, settle, text, texts
 from trio_pipes import (
     ControlFrame,
     DataFrame,
-    EndFrame,
     ErrorFrame,
     ErrorPolicy,
-    Frame,
-    FrameProcessor,
     Frames,
     Out,
     Pipeline,
     PipelineParams,
     PipelineTask,
     SetupTimeout,
-    StartFrame,
     SystemFrame,
     TaskState,
     TextFrame,
@@ -82,7 +78,8 @@ async def test_what_is_not_the_blocks_passes_by_in_order(autojump_clock, debug):
     sent = [text("a"), Mark(), text("b"), DataFrame(), Mark(), text("c")]
     received = await run_processor(block, sent, params=PipelineParams(debug=debug))
     assert received.down == sent
-    assert texts(got) == ["a", "b", "c"] and len(got) == 3
+    assert texts(got) == ["a", "b", "c"]
+    assert len(got) == 3
     received = await run_processor(block, [Ping(), text("u")], direction=UP, params=PipelineParams(debug=debug))
     assert {type(frame) for frame in received.up} == {Ping, TextFrame}
     assert len(got) == 3
@@ -414,7 +411,7 @@ async def test_a_cancelled_block_cleans_up(autojump_clock, debug):
     @processor
     async def block(frames: Frames[TextFrame], out: Out) -> None:
         try:
-            async for frame in frames:
+            async for _frame in frames:
                 await trio.sleep(100)
         finally:
             with trio.move_on_after(1, shield=True):
@@ -507,7 +504,7 @@ async def test_a_block_waits_for_room(autojump_clock, debug, size):
 
     @processor
     async def block(frames: Frames[TextFrame], out: Out) -> None:
-        async for frame in frames:
+        async for _frame in frames:
             for i in range(10):
                 await out.push(text(str(i)))
                 pushed.append(i)

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
-from cancel_everywhere import cancelled_everywhere
-from flow_kit import DOWN, UP, Sees, text
 
+from cancel_everywhere import cancelled_everywhere
+from flow_kit import UP, Sees, text
 from trio_pipes import (
     FrameProcessor,
     Frames,
@@ -158,7 +158,9 @@ def test_t11_branches_leave_nothing(interrupts, how):
     def parts(ledger):
         return [
             Opens(ledger),
-            ParallelPipeline([Opens(ledger, inline=True)], [block_of(ledger), ParallelPipeline([Opens(ledger)], [Sees()])]),
+            ParallelPipeline(
+                [Opens(ledger, inline=True)], [block_of(ledger), ParallelPipeline([Opens(ledger)], [Sees()])]
+            ),
             each(lambda f: f),
         ]
 

@@ -7,13 +7,11 @@ from contextlib import asynccontextmanager
 import attrs
 import pytest
 import trio
-from flow_kit import DOWN, HUNG, UP, Does, Drops, Sees, live, said, settle, text, texts
 
+from flow_kit import DOWN, HUNG, UP, Does, Sees, live, said, settle, text, texts
 from trio_pipes import (
     ConfigurationError,
     ControlFrame,
-    DataFrame,
-    EndFrame,
     Frame,
     FrameProcessor,
     ParallelPipeline,
@@ -21,9 +19,7 @@ from trio_pipes import (
     PipelineParams,
     PipelineTask,
     SetupTimeout,
-    StartFrame,
     SystemFrame,
-    TaskState,
     TextFrame,
 )
 from trio_pipes.testing import run_pipeline, run_processor
@@ -195,7 +191,9 @@ async def test_broadcast(autojump_clock, debug):
         await self.broadcast_frame(TextFrame, text="news")
 
     above, below = Sees(), Sees()
-    received = await run_pipeline([above, Does(broadcast, inline=True), below], said("a"), params=PipelineParams(debug=debug))
+    received = await run_pipeline(
+        [above, Does(broadcast, inline=True), below], said("a"), params=PipelineParams(debug=debug)
+    )
     (down,), (up,) = received.down, received.up
     assert down.text == up.text == "news"
     assert down is not up

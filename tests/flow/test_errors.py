@@ -7,17 +7,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from flow_kit import DOWN, HUNG, UP, Does, Drops, Sees, live, said, settle, text, texts
 
+from flow_kit import DOWN, HUNG, UP, Does, Sees, live, said, settle, text, texts
 from trio_pipes import (
     EndFrame,
     ErrorFrame,
     ErrorPolicy,
-    Frame,
     FrameProcessor,
-    Frames,
-    InterruptionFrame,
-    Out,
     Pipeline,
     PipelineParams,
     PipelineTask,
@@ -26,7 +22,6 @@ from trio_pipes import (
     TaskState,
     TextFrame,
     each,
-    processor,
 )
 from trio_pipes.testing import run_pipeline, run_processor
 
@@ -62,7 +57,7 @@ def failing(where: str, **settings) -> FrameProcessor:
 
         async def process_frame(self, frame, direction):
             match where, frame:
-                case (("ordered", TextFrame()) | ("system", Ping()) | ("start", StartFrame()) | ("end", EndFrame())) if (
+                case ("ordered", TextFrame()) | ("system", Ping()) | ("start", StartFrame()) | ("end", EndFrame()) if (
                     direction is DOWN
                 ):
                     raise ValueError(where)

@@ -9,8 +9,8 @@ from time import perf_counter
 
 import pytest
 import trio
-from flow_kit import DOWN, UP, Does, Drops, Sees, said, text, texts
 
+from flow_kit import UP, Does, Drops, Sees, said, text
 from trio_pipes import (
     Frames,
     Out,
@@ -61,7 +61,7 @@ async def passing_block(frames: Frames[TextFrame], out: Out) -> None:
 
 
 NEIGHBOURS = {
-    "sink": lambda: [],
+    "sink": list,
     "class": lambda: [Sees()],
     "class that drops": lambda: [Drops()],
     "inline": lambda: [Sees(inline=True)],
@@ -311,3 +311,21 @@ async def test_queue_frame_is_a_cancellation_point(autojump_clock, running):
         assert scope.cancelled_caught
         assert task.statistics().frames_in == 0
         task.cancel()
+
+
+# A handler that keeps the loop from turning for over half a second is named; in debug mode the very one.
+async def test_a_handler_that_blocks_the_loop_is_named(autojump_clock, debug, caplog):
+    async def blocks(self, frame):
+        burn(0.52)
+        await self.push_frame(frame)
+
+    parts = [Sees(name="before"), Does(blocks, name="blocker", inline=True), Sees(name="apart")]
+    task = PipelineTask(Pipeline(parts), PipelineParams(debug=debug), name="my task")
+    await task.queue_frames(said("a"))
+    task.stop_when_done()
+    await task.run()
+    (record,) = [record for record in caplog.records if "kept Trio's loop" in record.message]
+    assert "my task" in record.message
+    assert "'blocker'" in record.message
+    assert "'apart'" not in record.message
+    assert ("'before'" in record.message) != debug

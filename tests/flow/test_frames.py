@@ -7,9 +7,9 @@ import weakref
 
 import attrs
 import pytest
-from flow_kit import Sees, live, text
 
 import trio_pipes
+from flow_kit import Sees, text
 from trio_pipes import (
     CancelFrame,
     CancelTaskFrame,
@@ -243,9 +243,9 @@ def test_directions():
 
 # G10: sets of every frame id ever seen. What has gone through is forgotten, in a parallel pipeline too.
 async def test_g10_nothing_remembers_frames_that_have_gone_through(autojump_clock):
-    from trio_pipes import ParallelPipeline, Pipeline, PipelineTask, each
-
     import trio
+
+    from trio_pipes import ParallelPipeline, Pipeline, PipelineTask, each
 
     parts = [ParallelPipeline([each(lambda f: f)], [Passes()]), Passes(), Passes(inline=True)]
     task = PipelineTask(Pipeline(parts))

@@ -6,12 +6,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from flow_kit import DOWN, HUNG, UP, Does, Drops, Live, Sees, live, said, settle, text, texts
 
+from flow_kit import DOWN, HUNG, UP, Does, Sees, live, said, text, texts
 from trio_pipes import (
     EndFrame,
     ErrorPolicy,
-    Frame,
     FrameProcessor,
     Frames,
     Out,
@@ -610,4 +609,34 @@ async def test_a_block_is_stale_when_a_function_below_it_asks_for_an_interrupt(a
         await trio.sleep(10)
         await run.say("b")
         await trio.sleep(10)
+    assert run.texts == ["a0", "b0", "b1", "b2"]
+
+
+# A generator that is read for a block's frame is stale with it.
+@pytest.mark.parametrize("careful", [False, True])
+async def test_a_generator_below_a_block_is_stale_when_a_function_below_it_asks(autojump_clock, debug, careful):
+    @processor
+    async def block(frames: Frames[TextFrame], out: Out) -> None:
+        async for frame in frames:
+            if careful:
+                with frames.interruptible():
+                    await out.push(frame)
+            else:
+                await out.push(frame)
+
+    @each
+    def three(frame: TextFrame):
+        for i in range(3):
+            yield text(f"{frame.text}{i}")
+
+    @each
+    def ask(frame: TextFrame):
+        if frame.text == "a0":
+            run.task.interrupt()
+        return frame
+
+    async with live([block, three, ask], debug=debug) as run:
+        await run.say("a")
+        await trio.sleep(1)
+        await run.say("b")
     assert run.texts == ["a0", "b0", "b1", "b2"]

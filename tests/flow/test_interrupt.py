@@ -6,13 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from flow_kit import DOWN, HUNG, UP, Does, Drops, Sees, interruption_count, live, said, settle, text, texts
 
+from flow_kit import DOWN, HUNG, UP, Does, Sees, interruption_count, live, said, settle, text, texts
 from trio_pipes import (
     ControlFrame,
     DataFrame,
     EndFrame,
-    Frame,
     FrameProcessor,
     Frames,
     InterruptionFrame,
@@ -28,7 +27,6 @@ from trio_pipes import (
     each,
     processor,
 )
-from trio_pipes.testing import run_pipeline
 
 
 @pytest.fixture(params=[False, True], ids=["fused", "unfused"])
@@ -387,9 +385,9 @@ async def test_whoever_asks_goes_on(autojump_clock, debug, where):
             log.append("went on")
 
         async def process_frame(self, frame, direction):
-            if where == "system" and isinstance(frame, Ping):
-                await self.ask()
-            elif where == "upstream" and direction is UP and isinstance(frame, TextFrame):
+            if (where == "system" and isinstance(frame, Ping)) or (
+                where == "upstream" and direction is UP and isinstance(frame, TextFrame)
+            ):
                 await self.ask()
             elif where == "child" and isinstance(frame, TextFrame) and frame.text == "ask":
                 async with trio.open_nursery() as nursery:

@@ -6,19 +6,16 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from flow_kit import DOWN, HUNG, UP, Does, Drops, Sees, live, said, settle, text, texts
 
+from flow_kit import DOWN, HUNG, UP, Does, Sees, live, said, settle, text
 from trio_pipes import (
     ControlFrame,
     DataFrame,
     EndFrame,
-    EndTaskFrame,
     FloodError,
-    Frame,
     FrameProcessor,
     Frames,
     Out,
-    ParallelPipeline,
     Pipeline,
     PipelineParams,
     PipelineTask,
@@ -29,7 +26,7 @@ from trio_pipes import (
     each,
     processor,
 )
-from trio_pipes.testing import run_pipeline, run_processor
+from trio_pipes.testing import run_pipeline
 
 
 @pytest.fixture(params=[False, True], ids=["fused", "unfused"])
@@ -271,7 +268,7 @@ async def test_other_lanes_never_make_a_pusher_wait(autojump_clock, debug, kind)
     slow = SlowAll()
     parts = [Does(many), slow] if kind == "urgent" else [slow, Does(many)]
     async with live(parts, debug=debug, queue_size=1) as run:
-        await (run.task.queue_frame(text("go")))
+        await run.task.queue_frame(text("go"))
         await trio.sleep(5.5)
         assert len(times) == 1
         assert times[0] <= 1
@@ -285,9 +282,21 @@ async def test_other_lanes_never_make_a_pusher_wait(autojump_clock, debug, kind)
 # A flood ends the task with an error that names the processor.
 @pytest.mark.parametrize("kind", ["upstream", "urgent", "urgent up", "from set-up"])
 async def test_a_flood_names_the_processor(autojump_clock, debug, kind):
+    async def flood(self):
+        for _ in range(10_000):
+            match kind:
+                case "upstream":
+                    await self.push_frame(text("u"), UP)
+                case "urgent up":
+                    await self.push_frame(Ping(), UP)
+                case "urgent":
+                    await self.push_frame(Ping())
+                case _:
+                    await self.push_frame(text("d"))
+
     class Stuck(FrameProcessor):
         async def process_frame(self, frame, direction):
-            if not isinstance(frame, StartFrame | EndFrame):
+            if isinstance(frame, Ping) or direction is UP:
                 await trio.sleep_forever()
             await self.push_frame(frame, direction)
 
@@ -295,45 +304,44 @@ async def test_a_flood_names_the_processor(autojump_clock, debug, kind):
         @asynccontextmanager
         async def lifespan(self):
             if kind == "from set-up":
-                await self.flood()
+                await flood(self)
             yield
-
-        async def flood(self):
-            for _ in range(10_000):
-                if kind == "upstream":
-                    await self.push_frame(text("u"), UP)
-                elif kind == "from set-up":
-                    await self.push_frame(text("d"))
-                else:
-                    await self.push_frame(Ping(), UP if kind == "urgent up" else DOWN)
 
         async def process_frame(self, frame, direction):
             if isinstance(frame, TextFrame):
-                await self.flood()
+                await flood(self)
             await self.push_frame(frame, direction)
 
-    stuck, floods = Stuck(name="stuck one"), Floods(name="stuck one" if kind == "from set-up" else "floods")
+    stuck, floods = Stuck(name="stuck"), Floods(name="floods")
     parts = [floods, stuck] if kind == "urgent" else [stuck, floods]
-    if kind != "urgent":
-        parts[0] = Stuck(name="stuck one") if kind != "from set-up" else Sees()
     task = PipelineTask(Pipeline(parts), PipelineParams(debug=debug, lane_limit=100))
-    if kind in ("upstream", "urgent up"):
-
-        class LetsDown(Stuck):
-            async def process_frame(self, frame, direction):
-                if direction is DOWN:
-                    await self.push_frame(frame, direction)
-                else:
-                    await super().process_frame(frame, direction)
-
-        task = PipelineTask(
-            Pipeline([LetsDown(name="stuck one"), floods]), PipelineParams(debug=debug, lane_limit=100)
-        )
     await task.queue_frame(text("go"))
-    with trio.fail_after(HUNG), pytest.raises(FloodError, match="stuck one") as caught:
+    with (
+        trio.fail_after(HUNG),
+        pytest.raises(FloodError, match="floods" if kind == "from set-up" else "stuck") as caught,
+    ):
         await task.run()
     assert "lane_limit=100" in str(caught.value)
     assert (await task.wait_finished()).state is TaskState.FAILED
+
+
+# G23: the end is behind everything accepted, however slow the way.
+async def test_g23_what_was_accepted_is_handled_before_the_end(autojump_clock, debug):
+    async with live([Sees(delay=1), Sees(delay=2, inline=True)], debug=debug, queue_size=3) as run:
+        await run.say(*"abcdefghij")
+        run.task.stop_when_done()
+    assert run.texts == list("abcdefghij")
+
+
+# G7: inline processors that sleep, and a cancel: it returns at once.
+async def test_g07_cancel_of_inline_processors_that_sleep_returns_at_once(autojump_clock, debug):
+    parts = [Sees(delay=30), Sees(delay=30, inline=True), Sees(delay=30, inline=True)]
+    async with live(parts, debug=debug) as run:
+        await run.say(*"abcd")
+        await trio.sleep(45)
+        run.task.cancel()
+        await run.task.wait_finished()
+        assert trio.current_time() == 45
 
 
 # From inside, queue_frame never waits, so a consumer may be placed before its producer.

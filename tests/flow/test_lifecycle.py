@@ -6,18 +6,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from flow_kit import DOWN, HUNG, UP, Does, Drops, Sees, live, said, settle, text, texts
 
+from flow_kit import DOWN, HUNG, UP, Does, Drops, Sees, live, said, settle, text, texts
 from trio_pipes import (
     CancelFrame,
     CancelTaskFrame,
-    DataFrame,
     EndFrame,
     EndTaskFrame,
     Frame,
     FrameProcessor,
-    Frames,
-    Out,
     ParallelPipeline,
     Pipeline,
     PipelineParams,
@@ -30,7 +27,6 @@ from trio_pipes import (
     TaskState,
     TextFrame,
     each,
-    processor,
 )
 from trio_pipes.testing import run_pipeline
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import trio
 import trio.testing
-from flow_kit import DOWN, UP
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from flow_kit import DOWN, UP
 from trio_pipes import (
     ErrorFrame,
     ErrorPolicy,
@@ -28,7 +28,7 @@ from trio_pipes import (
 )
 from trio_pipes.testing import run_pipeline
 
-SETTINGS = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
 def run_now(fn, *args):
@@ -483,7 +483,7 @@ async def run_watched(spec, events, debug, size):
 
     last_seen = []
     parts = [
-        build_watched(*one, place, f"ask{place.index} ", lambda: task.interrupt())
+        build_watched(*one, place, f"ask{place.index} ", lambda: task.interrupt())  # noqa: PLW0108  (made below)
         for one, place in zip(spec, places, strict=True)
     ]
     params = PipelineParams(debug=debug, queue_size=size, allow_interruptions=True)
@@ -506,7 +506,7 @@ async def run_watched(spec, events, debug, size):
         await trio.sleep(500)
         await task.queue_frame(TextFrame("last"))
         task.stop_when_done()
-    assert book.wrong == []
+    assert not book.wrong, (spec, events, debug, size, book.wrong)
     assert book.out[-1] == "last"
     hops = [outside, *places]
     for above, seen in zip(hops, [place.seen for place in places] + [last_seen], strict=True):
@@ -528,7 +528,7 @@ async def run_watched(spec, events, debug, size):
 
 
 # Nothing stale comes out, what is uninterruptible does, order holds on every hop, and nothing hangs.
-@settings(SETTINGS, max_examples=300)
+@settings(SETTINGS, max_examples=150)
 @given(spec=watched_specs(), events=EVENTS, size=st.sampled_from([1, 2, 3, 64]))
 def test_interrupts_at_random_moments(spec, events, size):
     for debug in (False, True):

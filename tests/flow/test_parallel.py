@@ -6,14 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from flow_kit import DOWN, HUNG, UP, Does, Drops, Sees, interruption_count, live, said, settle, text, texts
 
+from flow_kit import HUNG, UP, Does, Drops, Sees, interruption_count, live, said, settle, text, texts
 from trio_pipes import (
     ConfigurationError,
-    ControlFrame,
     EndFrame,
     ErrorPolicy,
-    Frame,
     FrameProcessor,
     Frames,
     Out,
@@ -106,9 +104,7 @@ async def test_upstream_frames_go_through_every_branch_and_come_out_once(autojum
     parallel = ParallelPipeline([left], [ParallelPipeline([right], [Sees()])])
     sent = [text("a"), Ping(), text("b")]
     with trio.fail_after(HUNG):
-        received = await run_pipeline(
-            [first, parallel, last], sent, direction=UP, params=PipelineParams(debug=debug)
-        )
+        received = await run_pipeline([first, parallel, last], sent, direction=UP, params=PipelineParams(debug=debug))
     assert texts(received.up) == ["a", "b"]
     assert sum(isinstance(frame, Ping) for frame in received.up) == 1
     for part in (first, left, right, last):
@@ -361,7 +357,9 @@ async def test_a_request_in_a_branch_acts_once(autojump_clock, debug):
 
 
 # What cannot be a branch is refused with the fix.
-@pytest.mark.parametrize("branches", [[], [[]], [Sees()], [[Sees()], Sees()], [[42]], [each(lambda f: f)], [42], ["ab"]])
+@pytest.mark.parametrize(
+    "branches", [[], [[]], [Sees()], [[Sees()], Sees()], [[42]], [each(lambda f: f)], [42], ["ab"]]
+)
 def test_what_is_no_branch_is_refused(branches):
     with pytest.raises(ConfigurationError):
         ParallelPipeline(*branches)

@@ -1,6 +1,5 @@
 """A whole conversation, cancelled at each of its steps: no task, no process, no open file is left."""
 
-import os
 from pathlib import Path
 
 from cancel_everywhere import cancelled_everywhere
@@ -34,7 +33,7 @@ def pipeline(source: Path, sink: Path) -> Pipeline:
 def open_files() -> set[str]:
     """What this process has open, by name, where the system tells."""
     fds = Path("/proc/self/fd")
-    return {os.readlink(fd) for fd in fds.iterdir() if fd.is_symlink()} if fds.exists() else set()
+    return {str(fd.readlink()) for fd in fds.iterdir() if fd.is_symlink()} if fds.exists() else set()
 
 
 def test_a_conversation_cancelled_everywhere(tmp_path: Path) -> None:

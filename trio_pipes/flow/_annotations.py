@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import sys
 import types
 import typing
@@ -56,14 +57,15 @@ def _function(fn: Any) -> Any:
         fn = fn.func
     fn = inspect.unwrap(fn)
     if not (inspect.isfunction(fn) or inspect.ismethod(fn)):
-        fn = getattr(type(fn), "__call__", fn)
+        fn = getattr(type(fn), "__call__", fn)  # noqa: B004  (not a test: the function behind it)
     return getattr(fn, "__func__", fn)
 
 
 def _closure(fn: Any) -> dict[str, Any]:
     """The variables that a function closes over, those that have a value yet."""
     values = {}
-    for name, cell in zip(getattr(getattr(fn, "__code__", None), "co_freevars", ()), getattr(fn, "__closure__", None) or ()):
+    names = getattr(getattr(fn, "__code__", None), "co_freevars", ())
+    for name, cell in zip(names, getattr(fn, "__closure__", None) or (), strict=True):
         try:
             values[name] = cell.cell_contents
         except ValueError:
@@ -76,7 +78,7 @@ def frame_types(annotation: Any, fn: Callable[..., Any], names: Mapping[str, Any
     annotation = resolve(annotation, fn, names)
     if isinstance(annotation, typing.TypeVar):
         bound = annotation.__bound__
-        annotation = typing.Union[annotation.__constraints__] if annotation.__constraints__ else bound or Frame
+        annotation = functools.reduce(operator.or_, annotation.__constraints__ or (bound or Frame,))
     if typing.get_origin(annotation) is typing.Annotated:
         annotation = typing.get_args(annotation)[0]
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):

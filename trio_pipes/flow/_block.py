@@ -117,7 +117,9 @@ class Block(Recipe):
 def processor(fn: BlockFunction, /) -> Block: ...
 @overload
 def processor(*, name: str | None = None) -> Callable[[BlockFunction], Block]: ...
-def processor(fn: BlockFunction | None = None, /, *, name: str | None = None) -> Block | Callable[[BlockFunction], Block]:
+def processor(
+    fn: BlockFunction | None = None, /, *, name: str | None = None
+) -> Block | Callable[[BlockFunction], Block]:
     """Make a processor of an async function of `frames` and `out`, which runs once for each run.
 
     `frames: Frames[SomeFrame]` (bare: any data frame) names what it takes. Set-up is the code before it asks for

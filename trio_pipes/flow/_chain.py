@@ -185,5 +185,3 @@ class _Learning(dict[type, Callable[[Frame], Result]]):
     def __missing__(self, frame_class: type) -> Callable[[Frame], Result]:
         run = self[frame_class] = self._learn(frame_class)
         return run
-
-

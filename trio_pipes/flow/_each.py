@@ -59,9 +59,7 @@ class Each(Recipe):
 @overload
 def each(fn: FrameFunction[Any], /) -> Each: ...
 @overload
-def each(
-    *, name: str | None = None, on_error: ErrorPolicy | None = None
-) -> Callable[[FrameFunction[Any]], Each]: ...
+def each(*, name: str | None = None, on_error: ErrorPolicy | None = None) -> Callable[[FrameFunction[Any]], Each]: ...
 def each(
     fn: FrameFunction[Any] | None = None, /, *, name: str | None = None, on_error: ErrorPolicy | None = None
 ) -> Each | Callable[[FrameFunction[Any]], Each]:
@@ -218,4 +216,3 @@ class EachProcessor(FrameProcessor):
         async with aclosing(items) if hasattr(items, "aclose") else nullcontext():
             async for item in items:
                 await self.push_frame(item)
-

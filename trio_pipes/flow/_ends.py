@@ -128,7 +128,7 @@ class _End:
 
     def lane_busy(self, lane: Lane) -> None: ...
 
-    def lane_idle(self, lane: Lane) -> None:  # noqa: ARG002
+    def lane_idle(self, lane: Lane) -> None:
         self.engine.check_quiet()
 
     async def take(self, frame: Frame, direction: Direction) -> None:

@@ -97,7 +97,8 @@ class Engine:
             except BaseException as exc:
                 # A cancel from outside, or an interrupt from the keyboard: it goes on, beside what else went wrong.
                 if self._errors or self._verdict:
-                    raise BaseExceptionGroup(f"{self.name} failed", [exc, *self._all_errors()]) from None
+                    both = [exc, *self._all_errors()]
+                    raise BaseExceptionGroup(f"{self.name} failed", both) from None
                 raise
             finally:
                 self.over = True
@@ -362,5 +363,3 @@ def _fused_with(node: Any) -> Iterator[str]:
         node = node.below
         if not (getattr(node, "shares_task", False) or getattr(node, "fused", False)):
             return
-
-

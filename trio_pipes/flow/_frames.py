@@ -10,6 +10,7 @@ Frames are compared by identity: two frames with the same content are two frames
 
 from __future__ import annotations
 
+import inspect
 from enum import Enum
 from typing import Any, ClassVar, Final
 
@@ -70,9 +71,11 @@ class Frame:
     def __init_subclass__(cls) -> None:
         if cls.__module__ == __name__:
             return
-        declared = {*cls.__dict__, *cls.__dict__.get("__annotations__", ())}
+        declared = {*cls.__dict__, *inspect.get_annotations(cls)}
         if cls._lane == URGENT and "interruptible" in declared:
-            raise TypeError(f"{cls.__name__} is a system frame, which no interrupt makes stale: leave out interruptible")
+            raise TypeError(
+                f"{cls.__name__} is a system frame, which no interrupt makes stale: leave out interruptible"
+            )
         if isinstance(cls.__dict__.get("interruptible"), bool) and "interruptible" not in cls.__annotations__:
             raise TypeError(
                 f"{cls.__name__}.interruptible is a field, and a plain class attribute cannot change its "

@@ -142,5 +142,3 @@ def _announce(node: Node, frame: InterruptionFrame, asker: Lane | None) -> None:
         node.engine.spawn(node.interrupted, frame)  # behind itself it would wait for ever
     else:
         lane.put(frame)
-
-

@@ -364,7 +364,7 @@ class Inbox(Lane):
 
     async def _drain_functions(self, row: Row) -> None:
         """The same for a row of synchronous functions: no coroutine for a frame that goes straight through."""
-        node, q, turn, waiting = self.node, self.q, self.node.engine.turn, self.waiting
+        q, turn, waiting = self.q, self.node.engine.turn, self.waiting
         put, popleft, clock = row.put, q.popleft, perf_counter
         frame_class, run = Frame, row.run_for[Frame]
         left, began = self.left, clock()

@@ -302,7 +302,7 @@ class Node:
         self.refresh()
         self.tell_pusher()
 
-    def lane_idle(self, lane: Lane) -> None:  # noqa: ARG002
+    def lane_idle(self, lane: Lane) -> None:
         self.foreign -= 1
         self.refresh()
         self.tell_pusher()
@@ -608,4 +608,3 @@ def check_frame(frame: object, direction: object, who: str) -> None:
             f"{who!r} was given a {type(frame).__name__} that was made without Frame.__init__. Declare its fields "
             "with @attrs.define(eq=False), or call super().__init__() first."
         ) from None
-

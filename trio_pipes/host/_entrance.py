@@ -244,4 +244,3 @@ class Entrance:
         else:
             for frame in frames:
                 await inbox.put_or_wait(frame)
-

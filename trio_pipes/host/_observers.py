@@ -50,13 +50,16 @@ class _Queue:
         self.events: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque(maxlen=BACKLOG)
         self.dropped = 0
         self.changed = trio.Event()
-        self.working = False
+        self.settled = trio.Event()  # everything that was put has been told
+        self.settled.set()
         self.scope = trio.CancelScope()  # of the task that serves the observer
 
     def put(self, method: Callable[..., Any], args: tuple[Any, ...]) -> None:
         if len(self.events) == BACKLOG:
             self.dropped += 1
         self.events.append((method, args))
+        if self.settled.is_set():
+            self.settled = trio.Event()
         self.changed.set()
 
 
@@ -159,8 +162,7 @@ class Observers:
         self._nursery = None
         with trio.move_on_after(LAST_SECOND, shield=True) as scope:
             for queue in tuple(self._queues.values()):
-                while queue.events or queue.working:
-                    await trio.sleep(LAST_SECOND / 100)
+                await queue.settled.wait()
         left = sum(len(queue.events) for queue in self._queues.values())
         dropped = sum(queue.dropped for queue in self._queues.values())
         if scope.cancelled_caught or dropped:
@@ -179,16 +181,14 @@ class Observers:
                 while True:
                     while queue.events:
                         method, args = queue.events.popleft()
-                        queue.working = True
                         await method(*args)
-                        queue.working = False
+                    queue.settled.set()
                     queue.changed = trio.Event()
                     await queue.changed.wait()
         except Exception as exc:  # noqa: BLE001  (kept for the result)
             self._failed(observer, exc)
             queue.events.clear()
-        finally:
-            queue.working = False
+            queue.settled.set()
 
 
 def _refuse_awaitable(result: object) -> None:
@@ -204,5 +204,3 @@ def observers(owner: str, events: tuple[str, ...], given: Iterable[object]) -> O
     for observer in given:
         made.add(observer)
     return made
-
-

@@ -34,6 +34,7 @@ __all__ = ["PipelineRunner", "RunnerStatistics"]
 
 logger = logging.getLogger("trio_pipes")
 
+
 @attrs.frozen
 class RunnerStatistics:
     """A runner at one moment."""
@@ -190,14 +191,15 @@ class PipelineRunner:
                                 await self._serve(call, task_status)
                         finally:
                             call.closing = True
-                            await self._hand_over_observers(call)  # shielded, for a second at most
+                            await self._hand_over_observers(call)
                         call.outer.cancel_scope.cancel(reason=f"{self.name} is over")
                 finally:
                     self._leave(call)
         except BaseException as exc:
             # A cancel from outside, or an interrupt from the keyboard: it goes on, beside what workers raised.
             if call.errors and not isinstance(exc, Exception):
-                raise BaseExceptionGroup(f"{self.name}: workers failed", [exc, *call.errors]) from None
+                both = [exc, *call.errors]
+                raise BaseExceptionGroup(f"{self.name}: workers failed", both) from None
             raise
         finally:
             if own is not None:

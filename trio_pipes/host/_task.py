@@ -241,7 +241,9 @@ class PipelineTask:
     def _queued_request(self, frame: Frame) -> None:
         if isinstance(frame, StartFrame):
             if self.state is not TaskState.NEW:
-                raise RuntimeError(f"{self.name}: a StartFrame can be queued only before the run; it is {self.state.name}")
+                raise RuntimeError(
+                    f"{self.name}: a StartFrame can be queued only before the run; it is {self.state.name}"
+                )
             self._engine.start = frame
             for key, value in self.params.start_metadata.items():
                 frame.metadata.setdefault(key, value)
@@ -479,5 +481,3 @@ def _now() -> float:
         return trio.current_time()
     except RuntimeError:
         return 0.0
-
-

@@ -26,7 +26,12 @@ class TaskState(Enum):
     FAILED = "failed"
 
 
-_OVER: Final = {"end": TaskState.ENDED, "stop": TaskState.STOPPED, "cancel": TaskState.CANCELLED, "fail": TaskState.FAILED}
+_OVER: Final = {
+    "end": TaskState.ENDED,
+    "stop": TaskState.STOPPED,
+    "cancel": TaskState.CANCELLED,
+    "fail": TaskState.FAILED,
+}
 TASK: Final[Table[TaskState]] = {
     TaskState.NEW: {"run": TaskState.STARTING, "cancel": TaskState.CANCELLED},
     TaskState.STARTING: {"started": TaskState.RUNNING, **_OVER},
