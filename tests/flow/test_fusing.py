@@ -640,3 +640,75 @@ async def test_a_generator_below_a_block_is_stale_when_a_function_below_it_asks(
         await trio.sleep(1)
         await run.say("b")
     assert run.texts == ["a0", "b0", "b1", "b2"]
+
+
+# An inline neighbour that works in a task of its own waits on the function that asks: it is stopped, and nobody else.
+async def test_the_lane_that_is_stopped_is_the_one_that_waits(autojump_clock, debug):
+    log = []
+
+    async def head(self, frame):
+        await self.push_frame(frame)
+        if frame.text == "new":
+            try:
+                await trio.sleep(3)
+                log.append("head went on")
+            except trio.Cancelled:
+                log.append("head was stopped")
+                raise
+
+    async def two(self, frame):
+        if frame.text == "ask":
+            await trio.sleep(1)
+        await self.push_frame(frame)
+        await self.push_frame(text(f"{frame.text}2"))
+
+    @each
+    def ask(frame: TextFrame):
+        if frame.text == "ask":
+            run.task.interrupt()
+        return frame
+
+    async with live([Does(head), Does(two, inline=True), ask, Sees()], debug=debug) as run:
+        await run.task.queue_frame(text("k", kept=True))
+        await run.say("ask")
+        await trio.sleep(5)
+        await run.say("new")
+        await trio.sleep(5)
+    assert run.texts == ["k", "k2", "ask", "new", "new2"]
+    assert log == ["head went on"]
+
+
+# The same while the head has a frame in hand that does not let itself be interrupted.
+async def test_a_head_with_a_frame_that_is_kept_is_not_stopped_by_a_member_that_returns(autojump_clock, debug):
+    log = []
+
+    async def head(self, frame):
+        await self.push_frame(frame)
+        if frame.text == "k2":
+            try:
+                await trio.sleep(5)
+                log.append("head went on")
+            except trio.Cancelled:
+                log.append("head was stopped")
+                raise
+
+    async def waits(self, frame):
+        if frame.text == "ask":
+            await trio.sleep(1)
+        await self.push_frame(frame)
+        await self.push_frame(text(f"{frame.text}'"))
+
+    @each
+    def ask(frame: TextFrame):
+        if frame.text == "ask":
+            run.task.interrupt()
+        return frame
+
+    async with live([Does(head), Does(waits, inline=True), ask, Sees()], debug=debug) as run:
+        await run.task.queue_frame(text("k1", kept=True))
+        await run.say("ask")
+        await run.task.queue_frame(text("k2", kept=True))
+        await trio.sleep(20)
+    assert log == ["head went on"]
+    assert [t for t in run.texts if "ask" in t] == ["ask"]
+    assert [t for t in run.texts if t in ("k1", "k2")] == ["k1", "k2"]

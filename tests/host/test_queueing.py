@@ -614,7 +614,7 @@ async def test_during_cleanup_nothing_is_accepted(autojump_clock, how) -> None:
 # -- bad input
 
 
-@pytest.mark.parametrize("bad", [None, 3, "text", TextFrame, object()], ids=repr)
+@pytest.mark.parametrize("bad", [None, 3, "text", TextFrame, object()], ids=["None", "3", "str", "a class", "object"])
 @pytest.mark.parametrize("direction", list(Direction))
 async def test_what_is_no_frame_is_refused_at_once(autojump_clock, bad, direction) -> None:
     task = task_of(Probe())

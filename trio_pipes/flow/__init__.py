@@ -13,7 +13,6 @@ from ._block import Block, Frames, Out, processor
 from ._contracts import FrameObserver
 from ._each import Each, each
 from ._ends import Output
-from ._engine import Engine
 from ._frames import (
     CancelFrame,
     CancelTaskFrame,
@@ -36,7 +35,6 @@ from ._frames import (
     SystemFrame,
     TextFrame,
 )
-from ._graph import Graph
 from ._node import LaneStatistics, NodeStatistics, check_frame
 from ._params import ErrorPolicy, PipelineParams
 from ._pipeline import ParallelPipeline, Pipeline, made
@@ -55,7 +53,6 @@ __all__ = [
     "Each",
     "EndFrame",
     "EndTaskFrame",
-    "Engine",
     "ErrorFrame",
     "ErrorPolicy",
     "FlushMarker",
@@ -63,7 +60,6 @@ __all__ = [
     "FrameObserver",
     "FrameProcessor",
     "Frames",
-    "Graph",
     "HeartbeatFrame",
     "InputAudioFrame",
     "InterruptionFrame",

@@ -37,7 +37,7 @@ class Frames(Generic[F]):
     order, while the block waits for its next frame.
     """
 
-    def __init__(self, node: BlockNode) -> None:
+    def __init__(self, node: Any) -> None:
         self._node = node
 
     def __aiter__(self) -> Frames[F]:
@@ -68,7 +68,7 @@ class Frames(Generic[F]):
 class Out:
     """Where a block emits."""
 
-    def __init__(self, node: BlockNode) -> None:
+    def __init__(self, node: Any) -> None:
         self._node = node
         self.push: Callable[..., Awaitable[None]] = node.push
         """`await out.push(frame, direction=DOWNSTREAM)`: waits while the next processor's lane is full."""

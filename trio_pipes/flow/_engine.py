@@ -98,7 +98,7 @@ class Engine:
                 # A cancel from outside, or an interrupt from the keyboard: it goes on, beside what else went wrong.
                 if self._errors or self._verdict:
                     both = [exc, *self._all_errors()]
-                    raise BaseExceptionGroup(f"{self.name} failed", both) from None
+                    raise BaseExceptionGroup(f"{self.name} failed", both) from None  # noqa: ASYNC104
                 raise
             finally:
                 self.over = True

@@ -19,7 +19,7 @@ from trio_pipes._base import FloodError
 from trio_pipes.flow import Direction, FlushMarker, Frame, SystemFrame
 
 if TYPE_CHECKING:
-    from trio_pipes.flow import Engine
+    from trio_pipes.flow._engine import Engine
 
 __all__ = ["Entrance"]
 

@@ -86,8 +86,8 @@ class PipelineRunner:
             raise ConfigurationError(f"PipelineRunner(name={name!r}): expected a non-empty string")
         if isinstance(grace_period, bool) or not isinstance(grace_period, int | float) or not grace_period >= 0:
             raise ConfigurationError(f"PipelineRunner(grace_period={grace_period!r}): expected seconds, 0 or more")
-        self.id = next_id()
-        self.name = name or default_name(type(self))
+        self.id: int = next_id()
+        self.name: str = name or default_name(type(self))
         self._observers = make_observers(self.name, RUNNER_EVENTS, observers)
         sigterm = handle_sigint if handle_sigterm is None else handle_sigterm
         self._signums = [
@@ -191,7 +191,7 @@ class PipelineRunner:
                                 await self._serve(call, task_status)
                         finally:
                             call.closing = True
-                            await self._hand_over_observers(call)
+                            await self._hand_over_observers(call)  # noqa: ASYNC102
                         call.outer.cancel_scope.cancel(reason=f"{self.name} is over")
                 finally:
                     self._leave(call)
@@ -199,7 +199,7 @@ class PipelineRunner:
             # A cancel from outside, or an interrupt from the keyboard: it goes on, beside what workers raised.
             if call.errors and not isinstance(exc, Exception):
                 both = [exc, *call.errors]
-                raise BaseExceptionGroup(f"{self.name}: workers failed", both) from None
+                raise BaseExceptionGroup(f"{self.name}: workers failed", both) from None  # noqa: ASYNC104
             raise
         finally:
             if own is not None:

@@ -19,11 +19,9 @@ from trio_pipes.flow import (
     Direction,
     EndFrame,
     EndTaskFrame,
-    Engine,
     FlushMarker,
     Frame,
     FrameProcessor,
-    Graph,
     InterruptionFrame,
     InterruptionTaskFrame,
     LifecycleFrame,
@@ -34,6 +32,8 @@ from trio_pipes.flow import (
     StopTaskFrame,
     check_frame,
 )
+from trio_pipes.flow._engine import Engine
+from trio_pipes.flow._graph import Graph
 
 from ._clock import BaseClock, SystemClock
 from ._entrance import Entrance
@@ -69,12 +69,12 @@ class PipelineTask:
             raise ConfigurationError(f"PipelineTask(clock={clock!r}): expected a clock, with start() and get_time()")
         if name is not None and (not isinstance(name, str) or not name):
             raise ConfigurationError(f"PipelineTask(name={name!r}): expected a non-empty string")
-        self.id = next_id()
-        self.name = name or default_name(type(self))
-        self.pipeline = pipeline
-        self.params = params or PipelineParams()
-        self.clock = clock or SystemClock()
-        self.resources = resources
+        self.id: int = next_id()
+        self.name: str = name or default_name(type(self))
+        self.pipeline: FrameProcessor = pipeline
+        self.params: PipelineParams = params or PipelineParams()
+        self.clock: BaseClock = clock or SystemClock()
+        self.resources: Any = resources
         """Whatever the processors should share, as `processor.task.resources`."""
         self._observers = make_observers(self.name, TASK_EVENTS, observers)
         self._graph = Graph(pipeline, fuse=not self.params.debug)
