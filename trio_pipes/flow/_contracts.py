@@ -5,7 +5,7 @@ Lanes ask the node that they belong to; nodes ask their neighbours and the engin
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -147,9 +147,11 @@ class LaneOwner(Protocol):
 
     def may_take(self, lane: Any) -> bool:
         """Whether the first frame of `lane` may be handled now."""
+        ...
 
     def urgent_first(self, direction: Direction) -> bool:
         """Whether a system frame came before, and its handler has not begun yet."""
+        ...
 
     def lane_busy(self, lane: Any) -> None:
         """A lane has got a task."""
@@ -173,8 +175,11 @@ class LaneOwner(Protocol):
 class Row(Protocol):
     """Synchronous functions in a row, as the hot loop uses them."""
 
-    run_for: dict[type, Callable[[Frame], Frame | Iterator[Frame | None] | None]]
-    put: Callable[[Any], bool]
+    @property
+    def run_for(self) -> Mapping[type, Callable[[Frame], Frame | Iterator[Frame | None] | None]]: ...
+
+    @property
+    def put(self) -> Callable[[Any], bool]: ...
 
     async def push_result(self, result: Frame | Iterator[Frame | None] | None) -> None: ...
 
@@ -182,7 +187,8 @@ class Row(Protocol):
 class InboxOwner(LaneOwner, Protocol):
     """What the ordered downstream lane asks besides."""
 
-    process: Callable[[Frame, Direction], Awaitable[None]]
+    @property
+    def process(self) -> Callable[[Frame, Direction], Awaitable[None]]: ...
 
     @property
     def row(self) -> Row | None:

@@ -602,7 +602,7 @@ def check_frame(frame: object, direction: object, who: str) -> None:
             f"{who!r} was given the direction {direction!r}, expected Direction.DOWNSTREAM or Direction.UPSTREAM"
         )
     try:
-        frame.id, frame.interruptible  # noqa: B018
+        _ = frame.id, frame.interruptible
     except AttributeError:
         raise TypeError(
             f"{who!r} was given a {type(frame).__name__} that was made without Frame.__init__. Declare its fields "

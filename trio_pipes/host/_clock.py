@@ -17,6 +17,7 @@ class BaseClock(Protocol):
 
     def get_time(self) -> int:
         """Nanoseconds since `start`; 0 before it."""
+        ...
 
 
 class SystemClock:

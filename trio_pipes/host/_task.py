@@ -78,12 +78,10 @@ class PipelineTask:
         """Whatever the processors should share, as `processor.task.resources`."""
         self._observers = make_observers(self.name, TASK_EVENTS, observers)
         self._graph = Graph(pipeline, fuse=not self.params.debug)
-        self._answers = Answers(self, self._observers)
+        self._answers = Answers(self, self._observers, self._asked, self._broken_off)
         self._engine = Engine(self._graph, self.params, self._answers)
         self._engine.start.metadata.update(self.params.start_metadata)
         self._entrance = Entrance(self.name, self.params.queue_size, self._engine)
-        self._answers.asked = self._asked
-        self._answers.broken_off = lambda: self._entrance.break_off("it was cancelled or has failed")
         self._state: AsyncValue[TaskState] = AsyncValue(TaskState.NEW)
         self._finished: AsyncValue[bool] = AsyncValue(False)
         self._last: EndFrame | StopFrame | None = None  # asked for
@@ -420,6 +418,9 @@ class PipelineTask:
             reported_errors=self._answers.reported_errors,
             processors=tuple(node.statistics() for node in self._graph.nodes) if self._run_called else (),
         )
+
+    def _broken_off(self) -> None:
+        self._entrance.break_off("it was cancelled or has failed")
 
     def _asked(self, frame: Frame) -> None:
         """A request from inside the pipeline, or one that was queued."""

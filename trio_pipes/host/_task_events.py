@@ -15,14 +15,23 @@ __all__ = ["Answers", "FrameEvents"]
 class Answers:
     """The owner of an engine: answers what processors ask for, and tells the observers."""
 
-    asked: Callable[[Frame], None]
-    broken_off: Callable[[], None]
-
-    def __init__(self, task: Any, observers: Observers) -> None:
+    def __init__(
+        self, task: Any, observers: Observers, asked: Callable[[Frame], None], broken_off: Callable[[], None]
+    ) -> None:
         self.task = task
+        self._asked = asked
+        self._broken_off = broken_off
         self.name: str = task.name
         self.reported_errors = 0
         self._tell = observers.tell
+
+    def asked(self, frame: Frame) -> None:
+        """A processor pushed a lifecycle frame of its own, or a request."""
+        self._asked(frame)
+
+    def broken_off(self) -> None:
+        """The run is over before its end."""
+        self._broken_off()
 
     def interrupted(self) -> None:
         """An interrupt has taken effect."""
