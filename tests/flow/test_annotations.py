@@ -75,7 +75,7 @@ async def taken(recipe, seen) -> set[str]:
         (Frame, {"TextFrame", "Sub", "Number", "DataFrame", "Mark"}),
         (None, {"TextFrame", "Sub", "Number", "DataFrame"}),
     ],
-    ids=str,
+    ids=lambda value: "-".join(sorted(value)) if isinstance(value, set) else str(value),
 )
 @pytest.mark.parametrize("kind", ["each", "async-each", "block"])
 async def test_annotations(autojump_clock, annotation, expected, kind):

@@ -712,3 +712,42 @@ async def test_a_head_with_a_frame_that_is_kept_is_not_stopped_by_a_member_that_
     assert log == ["head went on"]
     assert [t for t in run.texts if "ask" in t] == ["ask"]
     assert [t for t in run.texts if t in ("k1", "k2")] == ["k1", "k2"]
+
+
+# Many child tasks push at once: what a pusher lets go before it does not get out of its order.
+@pytest.mark.parametrize("neighbour", ["inline", "function", "generator", "class"])
+async def test_giving_way_does_not_change_the_order_of_pushes(autojump_clock, debug, neighbour):
+    pushed, seen = [], []
+
+    async def children(self, frame):
+        async def push(content):
+            pushed.append(content)
+            await self.push_frame(text(content))
+
+        async with trio.open_nursery() as nursery:
+            for i in range(400):
+                nursery.start_soon(push, str(i))
+
+    async def notes(self, frame):
+        seen.append(frame.text)
+
+    @each
+    def function(frame: TextFrame):
+        seen.append(frame.text)
+
+    @each
+    def generator(frame: TextFrame):
+        seen.append(frame.text)
+        yield from ()
+
+    part = {
+        "inline": Does(notes, inline=True),
+        "class": Does(notes),
+        "function": function,
+        "generator": generator,
+    }[neighbour]
+    async with live([Does(children), part], debug=debug, queue_size=500) as run:
+        await run.say("go")
+        await trio.sleep(1)
+    assert len(seen) == 400
+    assert seen == pushed

@@ -263,9 +263,14 @@ class BlockNode(Node):
     def became_stale(self) -> None:
         """An interrupt: the frame in hand is stale, and so is what the body pushes for it."""
         self.stale = True
+        self.attention = self.chaining  # a row of functions that is read for the frame is left
         self.refresh()
         for scope in self.scopes:
             scope.cancel(reason=f"interrupt of {self.engine.name}")
+
+    async def stop_reading(self) -> bool:
+        self.attention = False
+        return self.stale  # the body itself goes on
 
     def refresh(self) -> None:
         super().refresh()

@@ -41,7 +41,7 @@ class Link(Protocol):
     @property
     def exit(self) -> Any: ...
 
-    async def stop_reading(self) -> None: ...
+    async def stop_reading(self) -> bool: ...
 
     async def give_way(self) -> None: ...
 
@@ -133,8 +133,8 @@ class Chain:
                 dropped += 1
                 if dropped % FRAMES_A_TURN == 0:
                     await reader.give_way()
-            if reader.attention:
-                await reader.stop_reading()
+            if reader.attention and await reader.stop_reading():
+                return
 
     async def push_in_turn(self, frame: Frame) -> None:
         """Run a frame through the row and push what comes out, when those before it have done so."""

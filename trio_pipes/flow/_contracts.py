@@ -179,7 +179,7 @@ class Row(Protocol):
     def run_for(self) -> Mapping[type, Callable[[Frame], Frame | Iterator[Frame | None] | None]]: ...
 
     @property
-    def put(self) -> Callable[[Any], bool]: ...
+    def put(self) -> Any: ...
 
     async def push_result(self, result: Frame | Iterator[Frame | None] | None) -> None: ...
 
@@ -188,7 +188,8 @@ class InboxOwner(LaneOwner, Protocol):
     """What the ordered downstream lane asks besides."""
 
     @property
-    def process(self) -> Callable[[Frame, Direction], Awaitable[None]]: ...
+    def process(self) -> Any:
+        """The processor's `process_frame`, or what stands for it."""
 
     @property
     def row(self) -> Row | None:

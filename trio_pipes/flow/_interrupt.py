@@ -101,7 +101,7 @@ def _stop_those_above(asker: Lane) -> None:
     above = handlers if innermost.chaining else handlers[:-1]  # a function below the innermost is the asker then
     if above:
         _doom(asker, above)
-        innermost.returning = innermost.attention = True
+        innermost.returning, innermost.attention = asker, True
 
 
 def _doom(lane: Lane, handlers: list[Node]) -> None:

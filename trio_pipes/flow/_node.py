@@ -164,7 +164,7 @@ class Node:
         self.hold = 0  # InterruptionFrames that must be handled before anything newer
         self.unwinding = 0  # handlers of this node that an interrupt has stopped and that have not ended
         self.chaining = False  # a push of this node is inside the functions fused below it
-        self.returning = False  # when this node's handler returns, those that wait for it are stopped
+        self.returning: Lane | None = None  # when this node's handler returns, those that wait in this lane are stopped
         self.stale_dropped = 0
         self.late_dropped = 0
 
@@ -234,17 +234,19 @@ class Node:
 
     def _returned(self) -> None:
         """The handler that asked for an interrupt has returned: stop those that waited for it."""
-        self.returning = False
-        lane = self.head.inbox
+        lane, self.returning = self.returning, None
+        assert lane is not None
         lane.stop = True
         self.head.refresh()
+        self.refresh()
         if lane.scope is not None:
             lane.scope.cancel(reason=f"interrupt of {self.engine.name}")
 
-    async def stop_reading(self) -> None:
-        """What a row of functions gives is read for a frame that has become stale meanwhile: leave it."""
+    async def stop_reading(self) -> bool:
+        """Look up while the several frames of a row of functions are read; True: leave them, they are stale."""
         self.look_up()
         await checkpoint_if_cancelled()
+        return False
 
     async def accept_lifecycle(self, frame: Frame) -> None:
         # Never handed over within the task: a deadline of the pusher's round its push must not reach into it.
@@ -462,7 +464,7 @@ class Node:
     def forget_returning(self) -> None:
         """The handlers in this node's task have ended: none of them is waited for any more."""
         for node in (self, *self.members):
-            node.returning = False
+            node.returning = None
 
     def has_unwound(self) -> None:
         self.unwinding -= 1
@@ -500,7 +502,7 @@ class Node:
                 self._push_early(frame)
             elif self.ended:
                 self.late_dropped += 1
-            elif self.functions and engine.lane_here() is self.head.inbox:
+            elif self.functions and engine.lane_here() in (self.head.inbox, self.inbox):
                 await self._accept_by_functions(frame, nowait)
             else:
                 await self.below.accept(frame, nowait)
@@ -527,6 +529,7 @@ class Node:
         """Let others have a turn, unless they have had one since this was called last."""
         turn = self.engine.turn
         if self.turn_number == turn.number or turn.spent():
+            self.engine.check_stall(self, turn.began)
             await checkpoint()
         self.turn_number = turn.number
 
