@@ -129,12 +129,6 @@ def _to_neighbour(node: Node, below: Node) -> Callable[..., Awaitable[None]]:
     async def push(frame: Frame, direction: Direction = DOWN) -> None:
         nonlocal left
         left -= 1
-        if not left:
-            left = LOOK_ROUND
-            node.pushes += LOOK_ROUND
-            if node.pushes >= FRAMES_A_TURN or perf_counter() > turn.until:
-                node.pushes = 0
-                await node.give_way()
         try:
             ordinary = below.frame is None and frame.interruptible is True and direction is DOWN
         except AttributeError:
@@ -151,6 +145,12 @@ def _to_neighbour(node: Node, below: Node) -> Callable[..., Awaitable[None]]:
             below.frame = None
             if below.attention:
                 below.look_up()
+        if left <= 0:  # behind the push, not before it: what is pushed meanwhile comes after it
+            left = LOOK_ROUND
+            node.pushes += LOOK_ROUND
+            if node.pushes >= FRAMES_A_TURN or perf_counter() > turn.until:
+                node.pushes = 0
+                await node.give_way()
 
     return push
 
@@ -178,12 +178,6 @@ def _to_chain(node: Node, first: FunctionNode) -> Callable[..., Awaitable[None]]
     async def push(frame: Frame, direction: Direction = DOWN) -> None:
         nonlocal left
         left -= 1
-        if not left:
-            left = LOOK_ROUND
-            node.pushes += LOOK_ROUND
-            if node.pushes >= FRAMES_A_TURN or perf_counter() > turn.until:
-                node.pushes = 0
-                await node.give_way()
         try:
             ordinary = node.open and not chain.busy and frame.interruptible is True and direction is DOWN
         except AttributeError:
@@ -202,6 +196,12 @@ def _to_chain(node: Node, first: FunctionNode) -> Callable[..., Awaitable[None]]
             node.chaining = False
             if node.attention:
                 node.look_up()
+        if left <= 0:  # behind the push, not before it: what is pushed meanwhile comes after it
+            left = LOOK_ROUND
+            node.pushes += LOOK_ROUND
+            if node.pushes >= FRAMES_A_TURN or perf_counter() > turn.until:
+                node.pushes = 0
+                await node.give_way()
 
     return push
 

@@ -529,7 +529,7 @@ class Node:
         """Let others have a turn, unless they have had one since this was called last."""
         turn = self.engine.turn
         if self.turn_number == turn.number or turn.spent():
-            self.engine.check_stall(self, turn.began)
+            self.engine.check_stall(self.head, turn.began)
             await checkpoint()
         self.turn_number = turn.number
 
