@@ -296,7 +296,8 @@ class Engine:
     def check_stall(self, node: Node, began: float) -> None:
         """Name the handler that has kept the loop from turning; `began` as `time.perf_counter` gives it."""
         took = perf_counter() - max(began, self.turn.began)
-        if took > STALL:
+        if took > STALL and self.turn.named != self.turn.number:  # whoever comes later in this pass is innocent
+            self.turn.named = self.turn.number
             names = ", ".join(repr(name) for name in _fused_with(node))
             logger.warning(
                 "%s: %s kept Trio's loop from turning for %.2f s. Move blocking work to trio.to_thread.run_sync, "

@@ -28,11 +28,12 @@ FRAMES_A_TURN: Final = 64
 class Turn(trio.abc.Instrument):
     """The pass of Trio's loop that is going on now."""
 
-    __slots__ = ("began", "now", "number", "until", "users")
+    __slots__ = ("began", "named", "now", "number", "until", "users")
 
     def __init__(self) -> None:
         self.users = 0
         self.number = 0
+        self.named = 0  # the pass in which somebody was named for a stall
         self.after_io_wait(0)
 
     def after_io_wait(self, timeout: float) -> None:
