@@ -751,3 +751,68 @@ async def test_giving_way_does_not_change_the_order_of_pushes(autojump_clock, de
         await trio.sleep(1)
     assert len(seen) == 400
     assert seen == pushed
+
+
+# The same where the pusher's short way is closed, because another of its lanes has a task at that moment.
+@pytest.mark.parametrize("functions", ["generator, asks", "asks"])
+async def test_what_waits_on_the_asker_is_stale_though_another_lane_is_busy(autojump_clock, debug, functions):
+    class Busy(Sees):
+        async def process_frame(self, frame, direction):
+            if direction is UP:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(100)
+            elif isinstance(frame, TextFrame):
+                await self.push_frame(frame)
+                await self.push_frame(text(f"{frame.text}'"))
+            else:
+                await self.push_frame(frame)
+
+    def asks(content):
+        if content == "a0":
+            run.task.interrupt()
+
+    @each
+    def generator(frame: TextFrame):
+        for i in range(3):
+            yield text(f"{frame.text}{i}")
+
+    @each
+    def ask(frame: TextFrame):
+        asks(frame.text)
+        return frame
+
+    @each
+    def first(frame: TextFrame):
+        asks(f"{frame.text}0")
+        return text(f"{frame.text}0")
+
+    parts = {"generator, asks": [generator, ask], "asks": [first]}[functions]
+    async with live([Busy(), *parts], debug=debug) as run:
+        await run.task.queue_frame(text("up"), UP)
+        await trio.sleep(1)
+        await run.say("a")
+        await trio.sleep(200)
+    assert run.texts == ["a0"]
+
+
+# A generator that asks is the asker: it is not stopped, and what it gives afterwards is new.
+@pytest.mark.parametrize("above", ["nothing", "class", "function", "block"])
+async def test_a_generator_that_asks_for_an_interrupt_goes_on(autojump_clock, debug, above):
+    @processor
+    async def block(frames: Frames[TextFrame], out: Out) -> None:
+        async for frame in frames:
+            await out.push(frame)
+
+    @each
+    def generator(frame: TextFrame):
+        for i in range(4):
+            if frame.text == "a" and i == 1:
+                run.task.interrupt()
+            yield text(f"{frame.text}{i}")
+
+    parts = {"nothing": [], "class": [Sees()], "function": [each(lambda f: f)], "block": [block]}[above]
+    async with live([*parts, generator, Sees()], debug=debug) as run:
+        await run.say("a")
+        await trio.sleep(1)
+        await run.say("b")
+    assert run.texts[-7:] == ["a1", "a2", "a3", "b0", "b1", "b2", "b3"]

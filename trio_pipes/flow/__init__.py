@@ -10,6 +10,7 @@ from ._audio_frames import (
     UserStoppedSpeakingFrame,
 )
 from ._block import Block, Frames, Out, processor
+from ._check import check_frame
 from ._contracts import FrameObserver
 from ._each import Each, each
 from ._ends import Output
@@ -35,10 +36,10 @@ from ._frames import (
     SystemFrame,
     TextFrame,
 )
-from ._node import LaneStatistics, NodeStatistics, check_frame
 from ._params import ErrorPolicy, PipelineParams
 from ._pipeline import ParallelPipeline, Pipeline, made
 from ._processor import FrameProcessor
+from ._statistics import LaneStatistics, NodeStatistics
 
 __all__ = [
     "AudioFrame",

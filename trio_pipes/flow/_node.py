@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from ._check import check_frame
 from ._frames import (
     LIFECYCLE,
     ORDERED,
@@ -29,6 +29,7 @@ from ._frames import (
 )
 from ._lane import Inbox, Lane
 from ._params import ErrorPolicy
+from ._statistics import NodeStatistics, lane_statistics
 from ._turn import FRAMES_A_TURN
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from ._contracts import Receiver, Row, Run, Works
 
-__all__ = ["CLOSED", "LaneStatistics", "Node", "NodeStatistics", "check_frame"]
+__all__ = ["CLOSED", "Node"]
 
 DOWN = Direction.DOWNSTREAM
 UP = Direction.UPSTREAM
@@ -46,39 +47,6 @@ CLOSED = Frame()
 
 # Asked of the task, whichever way they are pushed; they act where they are pushed.
 REQUESTS = (EndTaskFrame, StopTaskFrame, CancelTaskFrame, InterruptionTaskFrame, CancelFrame)
-
-
-@attrs.frozen
-class LaneStatistics:
-    """One lane of a processor."""
-
-    buffered: int
-    """Frames accepted and not yet handled."""
-    peak_buffered: int
-    """The largest `buffered` of this run."""
-
-
-@attrs.frozen
-class NodeStatistics:
-    """What `processor.statistics()` gives."""
-
-    name: str
-    downstream: LaneStatistics
-    upstream: LaneStatistics
-    urgent_downstream: LaneStatistics
-    urgent_upstream: LaneStatistics
-    waiting: int
-    """Pushers that wait for room in the downstream lane."""
-    handling: str | None
-    """Name of the ordered frame in hand, or None."""
-    stale_dropped: int
-    """Frames that interrupts discarded here, queued or pushed by a handler that was being stopped."""
-    late_dropped: int
-    """Frames pushed down behind the end of the run, or while it was being torn down."""
-
-
-def _lane_statistics(lane: Lane | None) -> LaneStatistics:
-    return LaneStatistics(0, 0) if lane is None else LaneStatistics(len(lane.q), lane.peak)
 
 
 class Node:
@@ -584,30 +552,12 @@ class Node:
         frame = self.frame if self.has_in_hand() else self.inbox.frame
         return NodeStatistics(
             name=self.name,
-            downstream=_lane_statistics(self.inbox),
-            upstream=_lane_statistics(self.up),
-            urgent_downstream=_lane_statistics(self.urgent_down),
-            urgent_upstream=_lane_statistics(self.urgent_up),
+            downstream=lane_statistics(self.inbox),
+            upstream=lane_statistics(self.up),
+            urgent_downstream=lane_statistics(self.urgent_down),
+            urgent_upstream=lane_statistics(self.urgent_up),
             waiting=len(self.inbox.waiting),
             handling=None if frame is None else frame.name,
             stale_dropped=self.stale_dropped,
             late_dropped=self.late_dropped,
         )
-
-
-def check_frame(frame: object, direction: object, who: str) -> None:
-    """Raise `TypeError` unless these can be pushed."""
-    if not isinstance(frame, Frame):
-        hint = f" Make one: {frame.__name__}(...)." if isinstance(frame, type) and issubclass(frame, Frame) else ""
-        raise TypeError(f"{who!r} was given {frame!r} to push, expected a Frame.{hint}")
-    if not isinstance(direction, Direction):
-        raise TypeError(
-            f"{who!r} was given the direction {direction!r}, expected Direction.DOWNSTREAM or Direction.UPSTREAM"
-        )
-    try:
-        _ = frame.id, frame.interruptible
-    except AttributeError:
-        raise TypeError(
-            f"{who!r} was given a {type(frame).__name__} that was made without Frame.__init__. Declare its fields "
-            "with @attrs.define(eq=False), or call super().__init__() first."
-        ) from None

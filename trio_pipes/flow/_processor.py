@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_name, next_id
 
 from ._frames import Direction, ErrorFrame, Frame
-from ._node import Node, NodeStatistics
+from ._node import Node
 from ._params import ErrorPolicy
+from ._statistics import NodeStatistics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,7 +26,8 @@ class FrameProcessor:
 
     Override `process_frame`, and where needed `lifespan` and `on_interrupt`; no `super()` call is needed in
     any of them, nor in `__init__`. `inline=True` lets the processor share the task of the one before it:
-    faster, and it no longer works while its neighbour does.
+    faster, and it no longer works while its neighbour does. (A deadline that the neighbour puts round its own
+    `push_frame` reaches into it then.)
     """
 
     id: int

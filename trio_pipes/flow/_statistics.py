@@ -1,0 +1,46 @@
+"""What `statistics()` of a processor gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from ._lane import Lane
+
+__all__ = ["LaneStatistics", "NodeStatistics", "lane_statistics"]
+
+
+@attrs.frozen
+class LaneStatistics:
+    """One lane of a processor."""
+
+    buffered: int
+    """Frames accepted and not yet handled."""
+    peak_buffered: int
+    """The largest `buffered` of this run."""
+
+
+@attrs.frozen
+class NodeStatistics:
+    """What `processor.statistics()` gives."""
+
+    name: str
+    downstream: LaneStatistics
+    upstream: LaneStatistics
+    urgent_downstream: LaneStatistics
+    urgent_upstream: LaneStatistics
+    waiting: int
+    """Pushers that wait for room in the downstream lane."""
+    handling: str | None
+    """Name of the ordered frame in hand, or None."""
+    stale_dropped: int
+    """Frames that interrupts discarded here, queued or pushed by a handler that was being stopped."""
+    late_dropped: int
+    """Frames pushed down behind the end of the run, or while it was being torn down."""
+
+
+def lane_statistics(lane: Lane | None) -> LaneStatistics:
+    """Of a lane that may not have been needed yet."""
+    return LaneStatistics(0, 0) if lane is None else LaneStatistics(len(lane.q), lane.peak)
