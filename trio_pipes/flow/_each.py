@@ -67,7 +67,8 @@ def each(
 
     It is called for downstream frames of the type its parameter is annotated with (none: any data frame); the
     others pass by. It may be sync or async, and returns a frame, None to drop, or an iterable of frames (an
-    async one may also be an async generator). A sync function costs no task.
+    async one may also be an async generator). A sync function costs no task. A sync generator that itself asks for an
+    interrupt ends there.
 
     Raises `ConfigurationError` when the function or its annotation has another form.
     """
@@ -135,7 +136,8 @@ class FunctionNode(Node):
             if isinstance(result, Frame):
                 await self.tail.below.accept(result, nowait)
             elif result is not None:
-                await self.chain.push_each(result, self)
+                # Who pushed here waits for it; behind a join nobody in particular does.
+                await self.chain.push_each(result, self.above if isinstance(self.above, Node) else self)  # type: ignore[arg-type]
 
     async def accept_lifecycle(self, frame: Frame) -> None:
         if self.fused:
