@@ -61,10 +61,10 @@ async def test_lights_and_time(pipes_clock: trio.abc.Clock) -> None:
         "The hall light is on.",
         "The kitchen light is on.",
     ]
-    said = ["turn on all the lights", "turn off the bathroom light", "which lights are on", "what time is it"]
+    said = ["turn on all the lights", "turn off the office light", "which lights are on", "what time is it"]
     assert await answers(*said) == [
         "All the lights are on.",
-        "The bathroom light is off.",
+        "The office light is off.",
         "The light is on in the kitchen and the bedroom and the living room and the hall.",
         "It is 15 07.",
     ]

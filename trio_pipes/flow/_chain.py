@@ -33,6 +33,8 @@ class Link(Protocol):
     chain: Chain
     chaining: bool
     attention: bool
+    generating: bool
+    returning: Any
     push: Callable[..., Awaitable[None]]
 
     @property
@@ -135,6 +137,8 @@ class Chain:
                     await reader.give_way()
             if reader.attention and await reader.stop_reading():
                 return
+        if reader.returning is not None:
+            reader.attention = True  # the generator asked for an interrupt, and has ended
 
     async def push_in_turn(self, frame: Frame) -> None:
         """Run a frame through the row and push what comes out, when those before it have done so."""
@@ -170,7 +174,15 @@ class Chain:
         return run(result)
 
     def _each_of(self, i: int, results: object, frame: Frame) -> Iterator[Frame | None]:
-        for item in self.nodes[i].frames_of(results, frame):
+        items = self.nodes[i].frames_of(results, frame)
+        while True:
+            self.nodes[i].generating = True
+            try:
+                item = next(items, None)
+            finally:
+                self.nodes[i].generating = False
+            if item is None:
+                return
             result = self._after(i, item, item)
             if result is None or isinstance(result, Frame):
                 yield result

@@ -67,8 +67,7 @@ def each(
 
     It is called for downstream frames of the type its parameter is annotated with (none: any data frame); the
     others pass by. It may be sync or async, and returns a frame, None to drop, or an iterable of frames (an
-    async one may also be an async generator). A sync function costs no task. A sync generator that itself asks for an
-    interrupt ends there.
+    async one may also be an async generator). A sync function costs no task.
 
     Raises `ConfigurationError` when the function or its annotation has another form.
     """
@@ -90,7 +89,7 @@ def _is_async(fn: object) -> bool:
 class FunctionNode(Node):
     """The node of a function; synchronous ones in a row are compiled into a chain."""
 
-    __slots__ = ("chain", "fused", "lifecycle_types", "tail", "types")
+    __slots__ = ("chain", "fused", "generating", "lifecycle_types", "tail", "types")
 
     def __init__(self, processor: EachProcessor) -> None:
         super().__init__(processor)
@@ -112,6 +111,7 @@ class FunctionNode(Node):
 
     def attach(self, engine: Run) -> None:
         super().attach(engine)
+        self.generating = False  # an iterator that the function returned is giving its next frame
         if self.chainable:
             self.process = self._process_by_chain
 

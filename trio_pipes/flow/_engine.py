@@ -119,13 +119,15 @@ class Engine:
         async with trio.open_nursery() as self.setup_nursery:
             try:
                 async with trio.open_nursery() as self.nursery:
-                    await self._set_up(lifespans)
-                    await self._start(feed)
-                    await self._end()
-                    ended = True
+                    try:
+                        await self._set_up(lifespans)
+                        await self._start(feed)
+                        await self._end()
+                        ended = True
+                    finally:
+                        self.stop_pushes()  # before the nursery is closed to new tasks
                     self.nursery.cancel_scope.cancel(reason=f"{self.name} has ended")
             finally:
-                self.stop_pushes()
                 if not ended:
                     self.owner.broken_off()
                 if lifespans:
@@ -246,7 +248,8 @@ class Engine:
     # -- what nodes and lanes tell
 
     def spawn(self, fn: Callable[..., Awaitable[object]], *args: Any) -> None:
-        self.nursery.start_soon(fn, *args)
+        if not self.over:
+            self.nursery.start_soon(fn, *args)
 
     def is_own(self, frame: Frame) -> bool:
         """Whether this lifecycle frame is the engine's, and not one that a processor made."""

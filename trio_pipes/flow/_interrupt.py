@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._block import BlockNode
+from ._each import FunctionNode
 from ._frames import Direction, InterruptionFrame
 from ._node import Node
 
@@ -92,16 +93,21 @@ def _stop_those_above(asker: Lane) -> None:
         return
     if not asker.frame.interruptible:
         return
+    handlers = _stack(asker, node)
+    innermost = handlers[-1]
+    rows = [innermost, *innermost.functions]
+    generates = any(isinstance(row, FunctionNode) and row.generating for row in rows)  # a generator is the asker
     if isinstance(node, BlockNode):
         if node.chaining:  # a function below it is the asker
             node.became_stale()
+            node.attention = not generates
         return
-    handlers = _stack(asker, node)
-    innermost = handlers[-1]
     above = handlers if innermost.chaining else handlers[:-1]  # a function below the innermost is the asker then
+    if generates and isinstance(innermost, FunctionNode):
+        above = handlers[:-1]  # its own generator: nobody waits for it in this handler
     if above:
         _doom(asker, above)
-        innermost.returning, innermost.attention = asker, True
+        innermost.returning, innermost.attention = asker, not generates
 
 
 def _doom(lane: Lane, handlers: list[Node]) -> None:

@@ -94,7 +94,7 @@ class Lane:
         """See to it that somebody is here, if there is something that may be handled now."""
         if self.parked:
             self.wake()
-        elif not self.active and self.q and self.node.may_take(self):
+        elif not self.active and self.q and not self.node.engine.over and self.node.may_take(self):
             self.active = True
             self.node.lane_busy(self)
             self.node.engine.spawn(self.drain)

@@ -85,7 +85,7 @@ class Dialogue(FrameProcessor):
                 return self._tell_lights()
             case "help":
                 return (
-                    "I can turn the light on and off in the kitchen, the bedroom, the bathroom, the living room and the hall, "
+                    "I can turn the light on and off in the kitchen, the bedroom, the office, the living room and the hall, "
                     "tell you which lights are on, set a timer for some seconds, minutes or hours, cancel it again, and tell "
                     "you what time it is. Just say it."
                 )

@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-ROOMS: Final = ("kitchen", "bedroom", "bathroom", "living room", "hall")
+ROOMS: Final = ("kitchen", "bedroom", "office", "living room", "hall")
 NUMBERS: Final = {
     "two": 2,
     "three": 3,
