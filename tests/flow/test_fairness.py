@@ -263,7 +263,8 @@ async def test_a_failure_is_seen_at_the_next_push(autojump_clock, debug, neighbo
             before = pushed
             await task.queue_frame(text("up"), UP)
     assert caught.value.subgroup(ValueError)
-    assert 0 < pushed <= before + 4 * FRAMES_A_TURN + 1  # the push that sees it was counted too
+    # The frame that fails goes up through three lanes, each a turn or two; in a turn the pusher may use all of its own.
+    assert 0 < pushed <= before + 8 * FRAMES_A_TURN
 
 
 # Several pipelines with a backlog share the slice: a turn is not as long as there are pipelines.
