@@ -1,5 +1,7 @@
 """`WavSink`: a loudspeaker that writes what it plays."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -161,6 +163,27 @@ async def test_a_folder_that_is_not_there_fails_the_start(tmp_path: Path) -> Non
     with pytest.raises(ExceptionGroup) as caught:
         await run_processor(WavSink(tmp_path / "nowhere" / "out.wav"), [])
     assert caught.group_contains(FileNotFoundError)
+
+
+PREPARED = """
+import sys, trio
+from trio_pipes import Pipeline, PipelineTask
+from trio_pipes.transports import WavSink
+
+async def main():
+    async with trio.open_nursery() as nursery:
+        task = await nursery.start(PipelineTask(Pipeline([WavSink("out.wav")])).run)
+        assert {"numpy", "soxr"} <= sys.modules.keys()
+        task.stop_when_done()
+
+assert "numpy" not in sys.modules
+trio.run(main)
+"""
+
+
+# Importing the resampler takes the loop's time, so it is over before the first frame, in a thread.
+def test_the_resampler_is_loaded_before_the_start(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", PREPARED], cwd=tmp_path, check=True)
 
 
 def test_bad_settings() -> None:

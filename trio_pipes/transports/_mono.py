@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
-from trio_pipes._base import import_extra
+from trio_pipes._base import MissingExtra, import_extra
 
-__all__ = ["MonoConverter"]
+__all__ = ["MonoConverter", "prepare"]
+
+
+def prepare() -> None:
+    """Have the imports over with, where the packages are there: they take a tenth of a second, too long for the loop."""
+    with suppress(MissingExtra):
+        MonoConverter(8_000, 2, 16_000).convert(bytes(640))
 
 
 class MonoConverter:

@@ -32,7 +32,7 @@ from trio_pipes.flow import (
     StopFrame,
 )
 
-from ._mono import MonoConverter
+from ._mono import MonoConverter, prepare
 from ._wav_writer import WavWriter
 
 __all__ = ["WavSink"]
@@ -84,6 +84,7 @@ class WavSink(FrameProcessor):
         """Open the file; at the end write what is left and close it."""
         self._sample_rate: int = self._asked_rate or self.task.params.audio_out_sample_rate
         with outside():
+            await trio.to_thread.run_sync(prepare)  # what will have to be converted shows with the first frame
             self._writer = await trio.to_thread.run_sync(WavWriter, self._path, self._sample_rate)
         try:
             async with trio.open_nursery() as nursery:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -59,7 +59,7 @@ def hold(lines: Sequence[Line], voice: str, folder: Path) -> tuple[Path, Found, 
     """Have a voice say the lines to the assistant."""
     wav = folder / "said.wav"
     ends = trio.run(record, wav, lines, Espeak(voice, words_per_minute=140))
-    outcome = run_paced("fast", converse, wav, folder / "answered.wav", lambda line: None, Models())
+    outcome = play(wav, folder, Models())
     return wav, by_line(lines, ends, outcome.conversation.turns), outcome
 
 
@@ -106,7 +106,7 @@ def check_outside(report: Report, folder: Path) -> None:
 
 def check_recording(report: Report, wav: Path, folder: Path) -> None:
     """A person's voice: what it said, and whether the assistant acted on it."""
-    outcome = run_paced("fast", converse, wav, folder / "answered.wav", print, Models())
+    outcome = play(wav, folder, Models(), tell=print)
     turns = outcome.conversation.turns
     understood = sum(turn.reply != NOT_UNDERSTOOD for turn in turns)
     report.figure(
@@ -118,4 +118,12 @@ def own_share(wav: Path, folder: Path, turns: Sequence[Turn]) -> Stalls:
     """The stalls of the same conversation with waits in the place of the models: what remains is ours."""
     transcripts = [Heard(turn.text, turn.confidence) for turn in turns]
     models = Models(LoudnessVad, WaitingRecogniser(transcripts), WaitingVoice())
-    return run_paced("fast", converse, wav, folder / "own.wav", lambda line: None, models).stalls
+    return play(wav, folder, models).stalls
+
+
+def play(wav: Path, folder: Path, models: Models, tell: Callable[[str], None] = lambda line: None) -> Outcome:
+    """A conversation that nobody listens to. Raises `KeyboardInterrupt` when a signal has ended it."""
+    outcome = run_paced("fast", converse, wav, folder / "answered.wav", tell, models)
+    if "SIG" in (outcome.reason or ""):
+        raise KeyboardInterrupt(outcome.reason)
+    return outcome

@@ -32,7 +32,7 @@ SCRIPT: Final = (
     Line("set a timer for twenty seconds"),
     Line("what time is it"),
     Line("what can you do", pause=5.0),  # the answer takes 14 s: the next line interrupts it
-    Line("switch on the living room light please"),
+    Line("switch on the living room light please", pause=6.0),  # the timer goes off after the answer
     Line("the weather is lovely in the garden today", understood=False),
     Line("which lights are on"),
     Line("turn off all the lights"),
