@@ -9,12 +9,21 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, final, overload
 
 import trio
-from trio.lowlevel import checkpoint, checkpoint_if_cancelled
+from trio.lowlevel import (
+    Abort,
+    Task,
+    checkpoint,
+    checkpoint_if_cancelled,
+    current_task,
+    reschedule,
+    wait_task_rescheduled,
+)
 
 from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_name
 
 from ._annotations import caller_names, first_annotation, frame_types
 from ._frames import LIFECYCLE, DataFrame, Direction, ErrorFrame, Frame
+from ._lane import Inbox
 from ._node import Node
 from ._params import ErrorPolicy
 from ._processor import FrameProcessor, Recipe
@@ -147,10 +156,55 @@ def processor(
     return decorate if fn is None else decorate(fn)
 
 
+class BlockInbox(Inbox):
+    """The ordered lane of a block, which its own task serves."""
+
+    __slots__ = ("_parked", "_task")
+
+    def __init__(self, node: Any, bound: int) -> None:
+        super().__init__(node, bound)
+        self.active = True  # nobody else is asked to serve
+        self._parked = False
+        self._task: Task | None = None
+
+    def begin(self) -> None:
+        """The task that calls serves this lane."""
+        self._task = current_task()
+        self.coro = self._task.coro
+        self.node.engine.lanes[self._task] = self
+
+    def end(self) -> None:
+        """It does no more."""
+        assert self._task is not None
+        del self.node.engine.lanes[self._task]
+        self.coro = self.frame = None
+
+    async def park(self) -> None:
+        """Wait for a frame."""
+
+        def abort(_: object) -> Abort:
+            self._parked = False
+            return Abort.SUCCEEDED
+
+        self.active = False
+        self._parked = True
+        await wait_task_rescheduled(abort)
+
+    def start(self) -> None:
+        """Wake the task, if it is parked."""
+        self.active = True
+        if self._parked:
+            self._parked = False
+            assert self._task is not None
+            reschedule(self._task)
+
+
 class BlockNode(Node):
     """The node of a block: its body takes the place of the drain loop."""
 
     __slots__ = ("left", "passing", "ready", "scopes", "stale", "types")
+
+    inbox: BlockInbox
 
     def __init__(self, processor: BlockProcessor) -> None:
         super().__init__(processor)
@@ -164,6 +218,9 @@ class BlockNode(Node):
         self.scopes: list[trio.CancelScope] = []
         self.left = FRAMES_A_TURN
 
+    def _make_inbox(self, bound: int) -> BlockInbox:
+        return BlockInbox(self, bound)
+
     def takes_up(self, frame: Frame) -> bool:
         return False
 
@@ -176,9 +233,7 @@ class BlockNode(Node):
     async def run_body(self) -> None:
         """Run the function, and what is left of the run after it."""
         inbox = self.inbox
-        inbox.enter()
-        assert inbox.task is not None
-        inbox.coro = inbox.task.coro
+        inbox.begin()
         frames: Frames[Any] = Frames(self)
         try:
             await cast("BlockProcessor", self.processor).fn(frames, Out(self))
@@ -201,9 +256,7 @@ class BlockNode(Node):
             self.engine.fail(exc)
         finally:
             self.ready.set()
-            inbox.leave()
-            inbox.coro = None
-            inbox.active = False
+            inbox.end()
             self.engine.check_quiet()
 
     async def next_frame(self) -> Frame:
@@ -229,7 +282,7 @@ class BlockNode(Node):
 
     async def _advance(self) -> Frame | None:
         """One frame along: None when it was not for the body."""
-        inbox, q, engine = self.inbox, self.inbox.q, self.engine
+        inbox, q, engine = self.inbox, self.inbox.queue(), self.engine
         self.left -= 1
         if self.left <= 0 or engine.turn.spent():
             self.left = FRAMES_A_TURN

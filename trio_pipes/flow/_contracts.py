@@ -99,6 +99,9 @@ class Run(Protocol):
     observed: FrameObserver | None
 
     @property
+    def pool(self) -> Any: ...
+
+    @property
     def owner(self) -> Owner: ...
 
     @property
@@ -154,10 +157,10 @@ class LaneOwner(Protocol):
         ...
 
     def lane_busy(self, lane: Any) -> None:
-        """A lane has got a task."""
+        """A lane has got in line to be served."""
 
     def lane_idle(self, lane: Any) -> None:
-        """A lane has given its task back."""
+        """A lane is served no more."""
 
     async def take(self, frame: Frame, direction: Direction) -> None:
         """Handle one frame."""
@@ -186,6 +189,8 @@ class Row(Protocol):
 
 class InboxOwner(LaneOwner, Protocol):
     """What the ordered downstream lane asks besides."""
+
+    shares_task: bool
 
     @property
     def process(self) -> Any:

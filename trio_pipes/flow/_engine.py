@@ -30,10 +30,10 @@ from trio.lowlevel import Task, current_task
 from trio_pipes._base import EndTimeout, FloodError, PipesError, SetupTimeout, StartTimeout
 
 from ._block import BlockNode
-from ._each import FunctionNode
 from ._frames import EndFrame, ErrorFrame, Frame, StartFrame, StopFrame
 from ._graph import Graph
 from ._interrupt import interrupt_all, lane_of
+from ._pool import Pool
 from ._setup import Lifespan
 from ._turn import turn_of_this_run
 
@@ -72,7 +72,8 @@ class Engine:
         self.over = False  # cancelled, failed or torn down: pushes do nothing any more
         self.running = False  # handlers may run
         self.done = False  # everything is torn down
-        self.lanes: dict[Task, Lane] = {}  # the lanes that have a task, by that task
+        self.pool = Pool(self)
+        self.lanes: dict[Task, Lane] = {}  # the lanes that are served, by the task that does
         self.scope = trio.CancelScope()
         self._errors: list[Exception] = []
         self._verdict: PipesError | None = None  # what the engine itself has against this run
@@ -126,6 +127,7 @@ class Engine:
                         ended = True
                     finally:
                         self.stop_pushes()  # before the nursery is closed to new tasks
+                    self.pool.dismiss()
                     self.nursery.cancel_scope.cancel(reason=f"{self.name} has ended")
             finally:
                 if not ended:
@@ -141,7 +143,6 @@ class Engine:
         for node in self.nodes:
             if isinstance(node, BlockNode):
                 waiting[node] = node.ready
-                node.inbox.active = True
                 self.spawn(node.run_body)
             manager = node.processor._lifespan_or_none()
             if manager is not None:
@@ -163,10 +164,6 @@ class Engine:
 
     async def _start(self, feed: Callable[[], Awaitable[None]]) -> None:
         self.running = True
-        for node in self.nodes:
-            if not (node.shares_task or isinstance(node, BlockNode) or (isinstance(node, FunctionNode) and node.fused)):
-                node.inbox.active = True  # so that no second task is asked for
-                self.spawn(node.inbox.serve)
         self.graph.first.inbox.put(self.start)
         self.spawn(feed)
         with trio.move_on_after(self.params.start_timeout) as scope:

@@ -74,7 +74,7 @@ def make_put(node: Node) -> Callable[[Frame], bool]:
         return to_sink
     if isinstance(below, Node) and not below.shares_task:
         inbox = below.inbox
-        q = inbox.q
+        q = inbox.queue()
 
         def to_inbox(frame: Frame) -> bool:
             depth = len(q)
@@ -82,8 +82,8 @@ def make_put(node: Node) -> Callable[[Frame], bool]:
                 q.append(frame)
                 if depth >= inbox.peak:
                     inbox.peak = depth + 1
-                if inbox.parked:
-                    inbox.wake()
+                if not inbox.active:
+                    inbox.start()
                 return True
             return False
 
@@ -97,7 +97,7 @@ def _may_have_helpers(processor: object) -> bool:
 
 def _to_inbox(node: Node, below: Node) -> Callable[..., Awaitable[None]]:
     inbox = below.inbox
-    q = inbox.q
+    q = inbox.queue()
 
     async def push(frame: Frame, direction: Direction = DOWN) -> None:
         try:
@@ -113,8 +113,8 @@ def _to_inbox(node: Node, below: Node) -> Callable[..., Awaitable[None]]:
             q.append(frame)
             if depth >= inbox.peak:
                 inbox.peak = depth + 1
-            if inbox.parked:
-                inbox.wake()
+            if not inbox.active:
+                inbox.start()
         else:
             await inbox.put_or_wait(frame)
 

@@ -1,20 +1,13 @@
-"""A lane: the frames that wait at one processor, and the task that handles them.
+"""A lane: the frames that wait at one processor, of one direction and urgency.
 
 # How lanes work.
 #
 # A processor has up to four lanes: ordered and urgent, downstream and upstream. Each handles its frames one
 # at a time in the order they came; between lanes there is no order, which is what lets a system frame be
-# handled while an ordered frame's handler waits.
+# handled while an ordered frame's handler waits. Who handles them is `_pool`'s affair.
 #
-# A task per lane would be simple and cost four parked tasks a processor. So only the lane that is busy most,
-# the ordered downstream one of a processor that does not share its neighbour's task, keeps a task (`Inbox`
-# with `serve`). The others get one when a frame arrives and give it back when they are empty.
-#
-# An interrupt stops a handler with the cancel scope that is round the whole drain loop. A scope per frame
-# would be simpler to read and cost more than the hop; so the loop ends with its scope and begins again.
-#
-# Ordered lanes pass over a frame in one function call and go back to Trio's scheduler when the slice of
-# `_turn` is used up, because a pass through the scheduler costs ten times what a frame does.
+# Ordered lanes pass over a frame in one function call and leave when the slice of `_turn` is used up, because a
+# pass through Trio's scheduler costs ten times what a frame does.
 """
 
 from __future__ import annotations
@@ -24,58 +17,36 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import trio
-from trio.lowlevel import (
-    Abort,
-    Task,
-    checkpoint,
-    checkpoint_if_cancelled,
-    current_task,
-    reschedule,
-    wait_task_rescheduled,
-)
+from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
 from ._frames import Direction, Frame
 from ._turn import FRAMES_A_TURN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
     from ._contracts import InboxOwner, LaneOwner, Row
+    from ._pool import Server
 
 __all__ = ["Inbox", "Lane"]
 
+# Stands for the queue of a lane that nothing has ever come to: a deque takes 700 bytes.
+NOTHING: Any = ()
+
 
 class Lane:
-    """Frames of one direction and urgency at one processor, and a task while there are any."""
+    """Frames of one direction and urgency at one processor."""
 
-    __slots__ = (
-        "active",
-        "direction",
-        "frame",
-        "node",
-        "parked",
-        "peak",
-        "q",
-        "scope",
-        "since",
-        "stack",
-        "stop",
-        "task",
-        "urgent",
-    )
+    __slots__ = ("active", "direction", "frame", "node", "peak", "q", "scope", "since", "stack", "stop", "urgent")
 
     def __init__(self, node: LaneOwner, direction: Direction, *, urgent: bool = False) -> None:
         self.node = node
         self.direction = direction
         self.urgent = urgent
-        self.q: deque[Frame] = deque()
+        self.q: deque[Frame] = NOTHING
         self.peak = 0
         self.frame: Frame | None = None  # in hand
         self.since = 0.0  # Trio's clock when the frame was taken in hand
-        self.active = False  # a task is here, or has been asked for
-        self.parked = False
-        self.task: Task | None = None
-        self.scope: trio.CancelScope | None = None
+        self.active = False  # in line, or being served
+        self.scope: trio.CancelScope | None = None  # round the one who serves
         self.stop = False  # an interrupt has cancelled `scope`
         self.stack: tuple[LaneOwner, ...] = ()  # whose handlers that stops
 
@@ -83,21 +54,26 @@ class Lane:
 
     def put(self, frame: Frame) -> None:
         """Take a frame without making its pusher wait; a lane that overflows fails the task."""
-        q = self.q
+        q = self.queue()
         q.append(frame)
         if len(q) > self.peak:
             self.peak = len(q)
             self._check_flood()
         self.start()
 
+    def queue(self) -> deque[Frame]:
+        """The queue to append to."""
+        if self.q is NOTHING:
+            self.q = deque()
+        return self.q
+
     def start(self) -> None:
-        """See to it that somebody is here, if there is something that may be handled now."""
-        if self.parked:
-            self.wake()
-        elif not self.active and self.q and not self.node.engine.over and self.node.may_take(self):
+        """See to it that somebody serves, if there is something that may be handled now."""
+        node = self.node
+        if not self.active and self.q and not node.engine.over and node.may_take(self):
             self.active = True
-            self.node.lane_busy(self)
-            self.node.engine.spawn(self.drain)
+            node.lane_busy(self)
+            node.engine.pool.add(self)
 
     def _check_flood(self) -> None:
         engine = self.node.engine
@@ -108,6 +84,8 @@ class Lane:
     def drop_stale(self) -> int:
         """Forget the frames that an interrupt makes stale; how many these were."""
         q = self.q
+        if not q:
+            return 0
         kept = [frame for frame in q if not frame.interruptible]
         dropped = len(q) - len(kept)
         if dropped:
@@ -117,69 +95,39 @@ class Lane:
 
     # -- frames out
 
-    async def drain(self) -> None:
-        """Handle what is here, then leave."""
-        node = self.node
-        self.enter()
-        cancelled = True
-        try:
-            await checkpoint_if_cancelled()  # no handler begins when the run has been cancelled meanwhile
-            while self.q and node.may_take(self) and not node.engine.over:
-                await self.under_scope(self._drain)
-            cancelled = False
-        finally:
-            self.leave()
-            self.active = False
-            node.lane_idle(self)
-            if not cancelled and not node.engine.over:
-                self.start()  # what came while it was leaving
+    def enter(self, server: Server) -> None:
+        """Somebody has come to serve."""
+        self.scope = server.scope
+        self.node.engine.lanes[server.task] = self
 
-    async def _drain(self) -> None:
+    async def drain(self) -> None:
+        """Handle what is here, as long as it may be and the slice lasts."""
         node, q, turn = self.node, self.q, self.node.engine.turn
-        count = FRAMES_A_TURN
+        left = FRAMES_A_TURN
         while q and not self.stop and node.may_take(self) and not node.engine.over:
             if not self.urgent and node.urgent_first(self.direction):
-                await checkpoint()
-                continue
-            frame = q.popleft()
-            self.admit()
-            self.frame = frame
+                return
+            self.frame = frame = q.popleft()
             self.since = turn.now
             await node.take(frame, self.direction)
             self.frame = None
-            count -= 1
-            if count == 0 or perf_counter() > turn.until:
-                count = FRAMES_A_TURN
-                if not self.stop:
-                    node.engine.check_stall(node, turn.began)
-                    await checkpoint()
+            left -= 1
+            if not left or perf_counter() > turn.until:
+                return
 
-    def admit(self) -> None:
-        """Let those in who wait for room; lanes without a bound have none."""
-
-    # -- the task that is here
-
-    def enter(self) -> None:
-        self.task = current_task()
-        self.node.engine.lanes[self.task] = self
-
-    def leave(self) -> None:
-        assert self.task is not None
-        del self.node.engine.lanes[self.task]
-        self.task = self.scope = self.frame = None
+    def leave(self, server: Server) -> None:
+        """Whoever served goes; what is left gets in line again."""
+        node = self.node
+        engine = node.engine
+        del engine.lanes[server.task]
+        self.scope = self.frame = None
         if self.stop:
             self._unwound()
-
-    async def under_scope(self, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run `body` so that an interrupt can stop it, and settle what it leaves behind."""
-        try:
-            with trio.CancelScope() as self.scope:
-                await body()
-        except Exception as exc:  # noqa: BLE001  (handed on: it fails the task or becomes an ErrorFrame)
-            self.node.failed(exc, self.frame)
-        self.frame = None
-        if self.stop:
-            self._unwound()
+        if self.q and not engine.over and node.may_take(self):
+            engine.pool.add(self)
+        else:
+            self.active = False
+            node.lane_idle(self)
 
     def _unwound(self) -> None:
         stack, self.stack = self.stack, ()
@@ -189,53 +137,34 @@ class Lane:
         for node in stack:
             node.has_unwound()
 
-    async def park(self) -> None:
-        """Wait for `wake`."""
-
-        def abort(_: object) -> Abort:
-            self.parked = False
-            return Abort.SUCCEEDED
-
-        self.parked = True
-        await wait_task_rescheduled(abort)
-
-    def wake(self) -> None:
-        if self.parked:
-            self.parked = False
-            assert self.task is not None
-            reschedule(self.task)
-
 
 class Inbox(Lane):
     """The ordered downstream lane: bounded, so the one who pushes waits when it is full."""
 
-    __slots__ = ("attention", "bound", "coro", "left", "limit", "low", "terminal", "waiting")
+    __slots__ = ("attention", "bound", "coro", "limit", "terminal", "waiting")
 
     node: InboxOwner
 
     def __init__(self, node: InboxOwner, bound: int) -> None:
         super().__init__(node, Direction.DOWNSTREAM)
         self.bound = bound
-        # Those who wait are let in when the lane is empty: they and the drain loop then take turns with a whole
-        # lane of frames, and a pass through the scheduler is shared by as many as can be.
-        self.low = 0
         # What the hot path compares with. While somebody waits it is 0, so that nobody pushes in before
         # them; until StartFrame has been handled nobody waits at all.
         self.limit = bound
         self.waiting: list[tuple[Task, Frame]] = []
         self.attention = False  # there is more to look at than the next frame
-        self.left = FRAMES_A_TURN  # frames until others get a turn
         self.terminal = False  # EndFrame or StopFrame has gone through
         self.coro: Any = None  # of the task that serves: `cr_running` tells whether it is the one running
 
     async def put_or_wait(self, frame: Frame) -> None:
         """Take a frame; when there is no room, wait for it (a cancelled wait takes nothing)."""
-        q = self.q
+        q = self.queue()
         if len(q) < self.limit:
             q.append(frame)
             if len(q) > self.peak:
                 self.peak = len(q)
-            self.start()
+            if not self.active:
+                self.start()
             return
         self.peak = max(self.peak, self.bound)
         entry = (current_task(), frame)
@@ -244,22 +173,28 @@ class Inbox(Lane):
 
         def abort(_: object) -> Abort:
             self.waiting.remove(entry)
-            if not self.waiting:
-                self.limit = self.bound
+            self._nobody_may_wait()
             return Abort.SUCCEEDED
 
         await wait_task_rescheduled(abort)
 
+    def _nobody_may_wait(self) -> None:
+        if not self.waiting and self.limit == 0:
+            self.limit = self.bound
+
     def admit(self) -> None:
+        """Let those in who wait for room, when the lane is empty.
+
+        They and the drain loop then take turns with a whole lane of frames, and a pass through the scheduler is shared
+        by as many as can be.
+        """
         q = self.q
-        if self.waiting and len(q) <= self.low:
-            free = self.bound - len(q)
-            for task, frame in self.waiting[:free]:
+        if self.waiting and not q:
+            for task, frame in self.waiting[: self.bound]:
                 q.append(frame)
                 reschedule(task)
-            del self.waiting[:free]
-            if not self.waiting:
-                self.limit = self.bound
+            del self.waiting[: self.bound]
+            self._nobody_may_wait()
 
     def put_behind_all(self, frame: Frame) -> None:
         """Take a lifecycle frame: at once, and behind those who wait with a frame that was pushed before it."""
@@ -267,8 +202,7 @@ class Inbox(Lane):
             self.q.append(waiting)
             reschedule(task)
         self.waiting.clear()
-        if self.limit == 0:
-            self.limit = self.bound
+        self._nobody_may_wait()
         self.put(frame)
 
     def admit_uninterruptible(self) -> None:
@@ -277,8 +211,7 @@ class Inbox(Lane):
             self.waiting.remove(entry)
             self.q.append(entry[1])
             reschedule(entry[0])
-        if not self.waiting and self.limit == 0:
-            self.limit = self.bound
+        self._nobody_may_wait()
 
     def discard_waiting(self) -> int:
         """Let those go on who wait with a frame that is stale now; how many these were."""
@@ -286,53 +219,40 @@ class Inbox(Lane):
         for entry in stale:
             self.waiting.remove(entry)
             reschedule(entry[0])
-        if not self.waiting and self.limit == 0:
-            self.limit = self.bound
+        self._nobody_may_wait()
         return len(stale)
 
-    async def serve(self) -> None:
-        """Handle frames until the last one has gone through."""
-        self.enter()
-        assert self.task is not None
-        self.coro = self.task.coro
-        try:
-            while not self.terminal:
-                await self.under_scope(self._serve)
-        finally:
-            self.leave()
-            self.coro = None
-            self.active = False
-            self.node.engine.check_quiet()
+    # -- frames out
 
-    async def _serve(self) -> None:
-        node, q, turn = self.node, self.q, self.node.engine.turn
-        self.left = FRAMES_A_TURN
-        while not self.terminal and not self.stop:
-            if self.attention and node.engine.over:
-                await trio.sleep_forever()  # until the cancel that is under way
-            if not q or (self.attention and not node.may_take(self)):
-                node.engine.check_quiet()
-                node.engine.check_stall(node, turn.began)
-                await self.park()
-                self.left = FRAMES_A_TURN
-            elif self.attention and node.urgent_first(self.direction):
-                await checkpoint()
-            elif q[0].interruptible is not True or self.attention:
-                await self._serve_one(q.popleft())
-                self.left -= 1
-                if self.left <= 0 or perf_counter() > turn.until:
-                    await self._rest(turn.began)
+    def enter(self, server: Server) -> None:
+        super().enter(server)
+        self.coro = server.task.coro
+
+    def leave(self, server: Server) -> None:
+        self.coro = None
+        super().leave(server)
+
+    async def drain(self) -> None:
+        node, q = self.node, self.q
+        while q and not self.stop:
+            look = self.attention or node.shares_task
+            if look and (node.engine.over or not node.may_take(self) or node.urgent_first(self.direction)):
+                return
+            if look or q[0].interruptible is not True:
+                used_up = await self._take_one(q.popleft())
             elif node.row is not None:
-                await self._drain_functions(node.row)
+                used_up = await self._drain_functions(node.row)
             else:
-                await self._drain_frames()
+                used_up = await self._drain_frames()
+            if used_up:
+                return
 
-    async def _drain_frames(self) -> None:
-        """The hot loop: ordinary frames, as long as nothing else is up."""
+    async def _drain_frames(self) -> bool:
+        """The hot loop: ordinary frames, as long as nothing else is up. True: the slice is used up."""
         node, q, turn, waiting = self.node, self.q, self.node.engine.turn, self.waiting
         exit_, process, popleft = node.exit, node.process, q.popleft
         clock, down = perf_counter, Direction.DOWNSTREAM
-        left, began = self.left, clock()
+        left = FRAMES_A_TURN
         while q:
             frame = popleft()
             if frame.interruptible is not True:
@@ -349,25 +269,19 @@ class Inbox(Lane):
                 node.failed(exc, frame)
             if self.attention:
                 break
-            now = clock()
             left -= 1
-            if now > turn.until or not left:
-                if not q:
-                    break
+            if not left or clock() > turn.until:
                 self.frame = None
-                await self._rest(began)
-                left = self.left
-                now = clock()
-            began = now
+                return True
         self.frame = None
-        self.left = left
+        return False
 
-    async def _drain_functions(self, row: Row) -> None:
+    async def _drain_functions(self, row: Row) -> bool:
         """The same for a row of synchronous functions: no coroutine for a frame that goes straight through."""
         q, turn, waiting = self.q, self.node.engine.turn, self.waiting
         put, popleft, clock = row.put, q.popleft, perf_counter
         frame_class, run = Frame, row.run_for[Frame]
-        left, began = self.left, clock()
+        left = FRAMES_A_TURN
         while q:
             frame = popleft()
             if frame.interruptible is not True:
@@ -385,30 +299,18 @@ class Inbox(Lane):
                 self.frame = None
             if self.attention:
                 break
-            now = clock()
             left -= 1
-            if now > turn.until or not left:
-                if not q:
-                    break
-                await self._rest(began)
-                left = self.left
-                now = clock()
-            began = now
-        self.left = left
+            if not left or clock() > turn.until:
+                return True
+        return False
 
-    async def _serve_one(self, frame: Frame) -> None:
+    async def _take_one(self, frame: Frame) -> bool:
         """What is not an ordinary frame at an ordinary moment."""
-        node = self.node
+        node, turn = self.node, self.node.engine.turn
         self.admit()
         self.frame = frame
-        self.since = node.engine.turn.now
+        self.since = turn.now
         node.exit.quick = False
         await node.take(frame, Direction.DOWNSTREAM)
         self.frame = None
-
-    async def _rest(self, began: float) -> None:
-        """Back to the scheduler: the slice is used up. `began` is when the handler just ended was begun."""
-        if not self.stop:
-            self.node.engine.check_stall(self.node, began)
-            await checkpoint()
-        self.left = FRAMES_A_TURN
+        return perf_counter() > turn.until

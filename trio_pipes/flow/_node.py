@@ -111,7 +111,7 @@ class Node:
         """Begin a run."""
         self.engine = engine
         self.process = self.processor.process_frame
-        self.inbox = Inbox(self, engine.params.queue_size)
+        self.inbox = self._make_inbox(engine.params.queue_size)
         self.inbox.limit = engine.params.lane_limit
         self.up: Lane | None = None
         self.urgent_down: Lane | None = None
@@ -135,6 +135,9 @@ class Node:
         self.returning: Lane | None = None  # when this node's handler returns, those that wait in this lane are stopped
         self.stale_dropped = 0
         self.late_dropped = 0
+
+    def _make_inbox(self, bound: int) -> Inbox:
+        return Inbox(self, bound)
 
     # -- what this node takes; the kinds of processor answer differently
 
@@ -268,14 +271,16 @@ class Node:
         return lane is not None and lane.active and lane.frame is None and bool(lane.q)
 
     def lane_busy(self, lane: Lane) -> None:
-        self.foreign += 1
-        self.refresh()
-        self.tell_pusher()
+        if lane is not self.inbox or self.shares_task:
+            self.foreign += 1
+            self.refresh()
+            self.tell_pusher()
 
     def lane_idle(self, lane: Lane) -> None:
-        self.foreign -= 1
-        self.refresh()
-        self.tell_pusher()
+        if lane is not self.inbox or self.shares_task:
+            self.foreign -= 1
+            self.refresh()
+            self.tell_pusher()
         self.engine.check_quiet()
 
     def tell_pusher(self) -> None:

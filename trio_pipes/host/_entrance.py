@@ -220,9 +220,9 @@ class Entrance:
             if item.__class__ is list:
                 await self._all_into_pipeline(item)
             elif item.interruptible and len(inbox.q) < inbox.limit:
-                inbox.q.append(item)
-                if inbox.parked:
-                    inbox.wake()
+                inbox.queue().append(item)
+                if not inbox.active:
+                    inbox.start()
             else:
                 await self._into_pipeline(item)
 
@@ -235,12 +235,12 @@ class Entrance:
 
     async def _all_into_pipeline(self, frames: list[Frame]) -> None:
         inbox = self._engine.graph.first.inbox
-        q = inbox.q
+        q = inbox.queue()
         if len(q) + len(frames) <= inbox.limit:
             q.extend(frames)
             inbox.peak = max(inbox.peak, len(q))
-            if inbox.parked:
-                inbox.wake()
+            if not inbox.active:
+                inbox.start()
         else:
             for frame in frames:
                 await inbox.put_or_wait(frame)

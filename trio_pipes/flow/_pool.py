@@ -1,0 +1,163 @@
+"""The tasks that serve the lanes of a run.
+
+# A task per processor, without one.
+#
+# Each processor works as if it had a task of its own: while its handler waits, the others go on. But a parked task
+# costs 2 KB and waking one costs ten times what a frame does, so tasks are not tied to lanes. A lane that has
+# something to do gets in line; a server takes the first, handles what is there, and takes the next. As long as no
+# handler waits, one server does everything there is to do in one step of Trio's scheduler.
+#
+# That a handler waits cannot be known before it does. So whoever gets in line calls a second server, which comes in
+# the next pass of the scheduler: if the first is held up by then, it takes over, and calls a third. Invariant:
+# while somebody is in line, a server has been called, or one is between two lanes and will look.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import trio
+from trio.lowlevel import Abort, Task, checkpoint, checkpoint_if_cancelled, current_task, reschedule
+
+if TYPE_CHECKING:
+    from ._contracts import Run
+    from ._lane import Lane
+
+__all__ = ["Pool", "Server"]
+
+# Servers that wait for work: the one that does it, and the one that is called in case it is held up.
+SPARE = 2
+
+
+class Pool:
+    """The lanes of one run that are in line, and who serves them."""
+
+    __slots__ = ("_coming", "_dismissed", "_engine", "_line", "_spare", "_urgent_line", "after_others")
+
+    def __init__(self, engine: Run) -> None:
+        self._engine = engine
+        self._line: deque[Lane] = deque()
+        self._urgent_line: deque[Lane] = deque()
+        self._spare: list[Task] = []
+        self._coming = False  # a server has been called and has not begun to look
+        self._dismissed = False
+        self.after_others = False  # whoever comes next lets the others who are about to run go first
+
+    def add(self, lane: Lane) -> None:
+        """Have a lane served."""
+        (self._urgent_line if lane.urgent else self._line).append(lane)
+        if not self._coming:
+            self._call()
+
+    def _call(self) -> None:
+        self._coming = True
+        if self._spare:
+            reschedule(self._spare.pop())
+        else:
+            self._engine.spawn(Server(self).run)
+
+    def dismiss(self) -> None:
+        """Nothing is left to do: send everybody home."""
+        self._dismissed = True
+        while self._spare:
+            reschedule(self._spare.pop())
+
+    # -- servers ask
+
+    async def arrive(self) -> None:
+        """Called in vain or not, here is a server; it may have to let others go first."""
+        if self.after_others:
+            self.after_others = False
+            await checkpoint()
+        self._coming = False
+
+    def next(self) -> Lane | None:
+        """The first in line; somebody is called for those behind it."""
+        line = self._urgent_line or self._line
+        if not line:
+            return None
+        lane = line.popleft()
+        if (line or self._line) and not self._coming:
+            self._call()
+        return lane
+
+    async def wait(self) -> bool:
+        """Wait to be called; False: there are enough who wait, or nothing is left to do."""
+        if self._dismissed or len(self._spare) >= SPARE:
+            return False
+        task = current_task()
+        self._spare.append(task)
+
+        def abort(_: object) -> Abort:
+            self._spare.remove(task)
+            return Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        return not self._dismissed
+
+
+class Server:
+    """One task that serves lanes, one after the other.
+
+    An interrupt stops a handler with the cancel scope that is round the server. A scope per frame, or per lane, would
+    be simpler to read and cost more than the hop; so the server leaves its scope and enters another one.
+    """
+
+    __slots__ = ("_lane", "_pool", "scope", "task")
+
+    scope: trio.CancelScope
+    task: Task
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._lane: Lane | None = None
+
+    async def run(self) -> None:
+        """Serve until nobody is needed any more."""
+        self.task = current_task()
+        try:
+            await self._pool.arrive()
+            while await self._serve_under_scope():
+                pass
+        finally:
+            self._leave()
+
+    async def _serve_under_scope(self) -> bool:
+        try:
+            with trio.CancelScope() as self.scope:
+                if not await self._serve():
+                    return False
+        except Exception as exc:  # noqa: BLE001  (handed on: it fails the task or becomes an ErrorFrame)
+            assert self._lane is not None
+            self._lane.node.failed(exc, self._lane.frame)
+        self._leave()
+        return True
+
+    async def _serve(self) -> bool:
+        """True: an interrupt has cancelled the scope."""
+        pool = self._pool
+        while True:
+            while (lane := pool.next()) is not None:
+                await checkpoint_if_cancelled()  # no handler begins when the run has been cancelled meanwhile
+                self._lane = lane
+                lane.enter(self)
+                turn = lane.node.engine.turn
+                began = perf_counter()
+                await lane.drain()
+                if lane.stop:
+                    return True
+                node = lane.node
+                self._leave()
+                if perf_counter() > turn.until:
+                    node.engine.check_stall(node, began)
+                    await checkpoint()
+            if not await pool.wait():
+                return False
+            await pool.arrive()
+
+    def _leave(self) -> None:
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            lane.leave(self)
