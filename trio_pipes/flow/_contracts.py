@@ -9,13 +9,14 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMappi
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
+from trio import CancelScope
 from trio.lowlevel import Task
 
 from ._frames import Direction, ErrorFrame, Frame
 from ._params import ErrorPolicy, PipelineParams
 from ._turn import Turn
 
-__all__ = ["FrameObserver", "InboxOwner", "LaneOwner", "Owner", "Receiver", "Row", "Run", "Works"]
+__all__ = ["FrameObserver", "InboxOwner", "LaneOwner", "Owner", "Receiver", "Row", "Run", "Serves", "Works"]
 
 
 class Receiver(Protocol):
@@ -138,6 +139,16 @@ class Run(Protocol):
     def last_reached_sink(self) -> None: ...
 
     def lane_here(self) -> Any: ...
+
+
+class Serves(Protocol):
+    """The task that serves a lane."""
+
+    @property
+    def task(self) -> Task: ...
+
+    @property
+    def scope(self) -> CancelScope: ...
 
 
 class LaneOwner(Protocol):

@@ -23,8 +23,7 @@ from ._frames import Direction, Frame
 from ._turn import FRAMES_A_TURN
 
 if TYPE_CHECKING:
-    from ._contracts import InboxOwner, LaneOwner, Row
-    from ._pool import Server
+    from ._contracts import InboxOwner, LaneOwner, Row, Serves
 
 __all__ = ["Inbox", "Lane"]
 
@@ -95,7 +94,7 @@ class Lane:
 
     # -- frames out
 
-    def enter(self, server: Server) -> None:
+    def enter(self, server: Serves) -> None:
         """Somebody has come to serve."""
         self.scope = server.scope
         self.node.engine.lanes[server.task] = self
@@ -115,7 +114,7 @@ class Lane:
             if not left or perf_counter() > turn.until:
                 return
 
-    def leave(self, server: Server) -> None:
+    def leave(self, server: Serves) -> None:
         """Whoever served goes; what is left gets in line again."""
         node = self.node
         engine = node.engine
@@ -224,11 +223,11 @@ class Inbox(Lane):
 
     # -- frames out
 
-    def enter(self, server: Server) -> None:
+    def enter(self, server: Serves) -> None:
         super().enter(server)
         self.coro = server.task.coro
 
-    def leave(self, server: Server) -> None:
+    def leave(self, server: Serves) -> None:
         self.coro = None
         super().leave(server)
 
