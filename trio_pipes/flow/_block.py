@@ -333,7 +333,7 @@ class BlockNode(Node):
     async def push_slow(self, frame: Frame, direction: Direction = Direction.DOWNSTREAM) -> None:
         if self.stale and getattr(frame, "interruptible", False) is True and not self.engine.over:
             self.stale_dropped += 1
-            await checkpoint_if_cancelled()
+            await checkpoint()
             return
         await super().push_slow(frame, direction)
 

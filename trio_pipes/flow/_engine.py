@@ -10,7 +10,7 @@
 #   clean up     lifespans are left, shielded, within cleanup_timeout
 #
 # A cancel or an error leaves from wherever it is to "clean up". There are two nurseries, one in the other: the
-# inner has the handlers, so that they have ended when the outer's lifespans are left.
+# inner has the handlers, so that they have ended when the lifespans in the owner's, the outer one, are left.
 #
 # Handlers never raise into each other. An error is kept here with its note, the scope is cancelled, and what
 # was kept leaves `run()` as one group: flat, whether it came from a processor, its background work or cleanup.
@@ -19,7 +19,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Awaitable, Callable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
@@ -57,8 +56,11 @@ class Engine:
     """One run of one pipeline."""
 
     turn: Turn
+    pool: Pool
     nursery: trio.Nursery
-    setup_nursery: trio.Nursery
+    """Of the handlers."""
+    outer: trio.Nursery
+    """Of the lifespans."""
 
     def __init__(self, graph: Graph, params: PipelineParams, owner: Owner) -> None:
         self.graph = graph
@@ -72,9 +74,9 @@ class Engine:
         self.over = False  # cancelled, failed or torn down: pushes do nothing any more
         self.running = False  # handlers may run
         self.done = False  # everything is torn down
-        self.pool = Pool(self)
         self.lanes: dict[Task, Lane] = {}  # the lanes that are served, by the task that does
         self.scope = trio.CancelScope()
+        self._lifespans: list[Lifespan] = []
         self._errors: list[Exception] = []
         self._verdict: PipesError | None = None  # what the engine itself has against this run
         self._started = trio.Event()
@@ -85,9 +87,14 @@ class Engine:
 
     # -- the run
 
-    async def run(self, feed: Callable[[], Awaitable[None]], on_started: Callable[[], None]) -> None:
-        """Run to the end. Raises what went wrong: the engine's own verdict alone, or a group of all errors."""
+    async def run(self, outer: trio.Nursery, feed: Callable[[], None], on_started: Callable[[], None]) -> None:
+        """Run to the end; lifespans are held open in `outer`, and `feed` is called when frames may come.
+
+        Raises what went wrong: the engine's own verdict alone, or a group of all errors.
+        """
+        self.outer = outer
         self._on_started = on_started
+        self.pool = Pool(self)
         with turn_of_this_run() as self.turn:
             self.graph.attach(self)
             try:
@@ -114,30 +121,28 @@ class Engine:
     def _all_errors(self) -> list[Exception]:
         return [self._verdict, *self._errors] if self._verdict else self._errors
 
-    async def _run(self, feed: Callable[[], Awaitable[None]]) -> None:
+    async def _run(self, feed: Callable[[], None]) -> None:
         ended = False
-        lifespans: list[Lifespan] = []
-        async with trio.open_nursery() as self.setup_nursery:
-            try:
-                async with trio.open_nursery() as self.nursery:
-                    try:
-                        await self._set_up(lifespans)
-                        await self._start(feed)
-                        await self._end()
-                        ended = True
-                    finally:
-                        self.stop_pushes()  # before the nursery is closed to new tasks
-                    self.pool.dismiss()
-                    self.nursery.cancel_scope.cancel(reason=f"{self.name} has ended")
-            finally:
-                if not ended:
-                    self.owner.broken_off()
-                if lifespans:
-                    for lifespan in lifespans:
-                        lifespan.close(cancelled=not ended)
-                    self.setup_nursery.start_soon(self._watch_cleanup, lifespans)
+        try:
+            async with trio.open_nursery() as self.nursery:
+                try:
+                    await self._set_up()
+                    await self._start(feed)
+                    await self._end()
+                    ended = True
+                finally:
+                    self.stop_pushes()  # before the nursery is closed to new tasks
+                self.pool.dismiss()
+                self.nursery.cancel_scope.cancel(reason=f"{self.name} has ended")
+        finally:
+            if not ended:
+                self.owner.broken_off()
+            if self._lifespans:
+                for lifespan in self._lifespans:
+                    lifespan.close(cancelled=not ended)
+                await self._watch_cleanup()  # noqa: ASYNC102  (shielded there)
 
-    async def _set_up(self, lifespans: list[Lifespan]) -> None:
+    async def _set_up(self) -> None:
         began = trio.current_time()
         waiting: dict[Node, trio.Event] = {}
         for node in self.nodes:
@@ -147,9 +152,11 @@ class Engine:
             manager = node.processor._lifespan_or_none()
             if manager is not None:
                 lifespan = Lifespan(node, manager, self)
-                lifespans.append(lifespan)
+                self._lifespans.append(lifespan)
                 waiting[node] = lifespan.ready
-                self.setup_nursery.start_soon(lifespan.run)
+                self.outer.start_soon(lifespan.run)
+        if not waiting:
+            return
         with trio.move_on_after(self.params.setup_timeout) as scope:
             for ready in waiting.values():
                 await ready.wait()
@@ -162,10 +169,10 @@ class Engine:
                 )
             )
 
-    async def _start(self, feed: Callable[[], Awaitable[None]]) -> None:
+    async def _start(self, feed: Callable[[], None]) -> None:
         self.running = True
         self.graph.first.inbox.put(self.start)
-        self.spawn(feed)
+        feed()
         with trio.move_on_after(self.params.start_timeout) as scope:
             await self._started.wait()
         if scope.cancelled_caught:
@@ -179,7 +186,10 @@ class Engine:
     async def _end(self) -> None:
         await self._ending.wait()
         timeout = self.params.end_timeout
-        with trio.move_on_after(math.inf if timeout is None else timeout) as scope:
+        if timeout is None:
+            await self._quiet.wait()
+            return
+        with trio.move_on_after(timeout) as scope:
             await self._quiet.wait()
         if scope.cancelled_caught:
             await self._give_up(
@@ -191,18 +201,17 @@ class Engine:
         self.cancel(str(verdict))
         await trio.sleep_forever()
 
-    async def _watch_cleanup(self, lifespans: list[Lifespan]) -> None:
-        """Say who is still cleaning up after the deadline: a shield of its own cannot be cut."""
+    async def _watch_cleanup(self) -> None:
+        """Wait for the lifespans, and say who is still cleaning up after the deadline: a shield cannot be cut."""
         with trio.CancelScope(shield=True):
             since = trio.current_time()
-            late = 0.0
             while True:
                 with trio.move_on_after(self.params.cleanup_timeout + 1):
-                    for lifespan in lifespans:
+                    for lifespan in self._lifespans:
                         await lifespan.done.wait()
                     return
                 late = trio.current_time() - since
-                names = ", ".join(repr(lifespan.node.name) for lifespan in lifespans if not lifespan.done.is_set())
+                names = ", ".join(repr(one.node.name) for one in self._lifespans if not one.done.is_set())
                 logger.warning("%s: cleanup of %s has lasted %.1f s and shields itself", self.name, names, late)
 
     # -- what the owner asks
@@ -327,9 +336,10 @@ class Engine:
             task: Task | None = current_task()
         except RuntimeError:
             return False
-        mine = (getattr(self, "nursery", None), getattr(self, "setup_nursery", None))
+        handlers = getattr(self, "nursery", None)
+        lifespans = {lifespan.task for lifespan in self._lifespans}
         while task is not None and (nursery := task.parent_nursery) is not None:
-            if nursery in mine:
+            if nursery is handlers or task in lifespans:
                 return True
             task = nursery.parent_task
         return False

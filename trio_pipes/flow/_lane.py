@@ -23,6 +23,8 @@ from ._frames import Direction, Frame
 from ._turn import FRAMES_A_TURN
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._contracts import InboxOwner, LaneOwner, Row, Serves
 
 __all__ = ["Inbox", "Lane"]
@@ -70,9 +72,9 @@ class Lane:
         """See to it that somebody serves, if there is something that may be handled now."""
         node = self.node
         if not self.active and self.q and not node.engine.over and node.may_take(self):
+            node.engine.pool.add(self)
             self.active = True
             node.lane_busy(self)
-            node.engine.pool.add(self)
 
     def _check_flood(self) -> None:
         engine = self.node.engine
@@ -140,7 +142,7 @@ class Lane:
 class Inbox(Lane):
     """The ordered downstream lane: bounded, so the one who pushes waits when it is full."""
 
-    __slots__ = ("attention", "bound", "coro", "limit", "terminal", "waiting")
+    __slots__ = ("attention", "bound", "coro", "fresh", "fresh_turn", "limit", "terminal", "waiting")
 
     node: InboxOwner
 
@@ -152,8 +154,34 @@ class Inbox(Lane):
         self.limit = bound
         self.waiting: list[tuple[Task, Frame]] = []
         self.attention = False  # there is more to look at than the next frame
+        self.fresh = self.fresh_turn = 0  # frames that came from outside, in which turn
         self.terminal = False  # EndFrame or StopFrame has gone through
         self.coro: Any = None  # of the task that serves: `cr_running` tells whether it is the one running
+
+    def enqueue(self, frames: Sequence[Frame]) -> None:
+        """Take frames from outside, for which there is room.
+
+        They count as queued before the pipeline until the pass of Trio's loop is over in which they came.
+        """
+        q = self.queue()
+        q.extend(frames)
+        if len(q) > self.peak:
+            self.peak = len(q)
+        turn = self.node.engine.turn
+        if self.fresh_turn != turn.number:
+            self.fresh_turn = turn.number
+            self.fresh = 0
+        self.fresh += len(frames)
+        if not self.active:
+            self.start()
+
+    def drop_stale(self) -> int:
+        if self.fresh_turn != self.node.engine.turn.number:
+            return super().drop_stale()
+        new = [self.q.pop() for _ in range(min(self.fresh, len(self.q)))]
+        dropped = super().drop_stale()
+        self.q.extend(reversed(new))
+        return dropped
 
     async def put_or_wait(self, frame: Frame) -> None:
         """Take a frame; when there is no room, wait for it (a cancelled wait takes nothing)."""
@@ -165,6 +193,7 @@ class Inbox(Lane):
             if not self.active:
                 self.start()
             return
+        self.node.engine.pool.check_here()
         self.peak = max(self.peak, self.bound)
         entry = (current_task(), frame)
         self.waiting.append(entry)

@@ -456,14 +456,14 @@ class Node:
             await self._push_lifecycle(frame)
             return
         nowait = False
-        if engine.over:
-            await checkpoint_if_cancelled()  # a handler that ought to have ended; others go on to clean up
+        if engine.over:  # a handler that ought to have ended, or one who cleans up: may it push in a loop
             self.late_dropped += 1
+            await checkpoint()
             return
         if self.unwinding and (lane := engine.lane_here()) is not None and lane.stop and self in lane.stack:
             if frame.interruptible:
                 self.stale_dropped += 1
-                await checkpoint_if_cancelled()
+                await checkpoint()
                 return
             nowait = True  # a wait would be cancelled, and with it the frame lost
         if engine.observed:

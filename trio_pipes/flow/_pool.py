@@ -34,10 +34,11 @@ SPARE = 2
 class Pool:
     """The lanes of one run that are in line, and who serves them."""
 
-    __slots__ = ("_coming", "_dismissed", "_engine", "_line", "_spare", "_urgent_line", "after_others")
+    __slots__ = ("_coming", "_dismissed", "_engine", "_line", "_spare", "_token", "_urgent_line", "after_others")
 
     def __init__(self, engine: Run) -> None:
         self._engine = engine
+        self._token = trio.lowlevel.current_trio_token()
         self._line: deque[Lane] = deque()
         self._urgent_line: deque[Lane] = deque()
         self._spare: list[Task] = []
@@ -47,11 +48,19 @@ class Pool:
 
     def add(self, lane: Lane) -> None:
         """Have a lane served."""
-        (self._urgent_line if lane.urgent else self._line).append(lane)
         if not self._coming:
             self._call()
+        (self._urgent_line if lane.urgent else self._line).append(lane)
+
+    def check_here(self) -> None:
+        """Raise for a caller from another Trio run: Trio's own checks would come too late, or not at all."""
+        if trio.lowlevel.current_trio_token() is not self._token:
+            raise RuntimeError(
+                f"{self._engine.name} is used from another Trio run than the one it runs in: use its from_thread() there"
+            )
 
     def _call(self) -> None:
+        self.check_here()
         self._coming = True
         if self._spare:
             reschedule(self._spare.pop())

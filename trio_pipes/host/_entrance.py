@@ -1,16 +1,16 @@
 """The entrance of a task: how frames get into its pipeline.
 
-What is queued before the run is kept. During the run ordered frames go through the push channel, a Trio memory
-channel; a feeder empties it in batches into the first processor's lane. System frames, and frames that go up,
-do not wait in it.
+What is queued before the run is kept. During the run an ordered frame goes straight into the first processor's lane
+while there is room. Otherwise it goes through the push channel, a Trio memory channel, which a feeder empties in
+batches; there is a feeder while there is something in it. System frames, and frames that go up, do not wait in it.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
@@ -39,7 +39,10 @@ class Entrance:
         # An eighth of the channel: one wake-up of the scheduler for several frames, and still bounded.
         self._batch = max(1, queue_size // 8)
         self._ordinary: set[type] = set()
-        self._open = False
+        self._at_end: Callable[[], None] = lambda: None
+        self._open = False  # the run has begun
+        self._live = False  # frames may go into the pipeline
+        self._straight = False  # and may do so without the channel: nobody is before them there
         self._overflow: deque[Frame] = deque()  # from inside, where nobody may wait
         self.refusal: str | None = None  # why nothing more is accepted
         self.broken = False
@@ -82,23 +85,27 @@ class Entrance:
         await checkpoint_if_cancelled()
         if self.refusal is not None:
             self.check()
-        if not self._open:
+        if self._straight:
+            inbox = self._inbox
+            if len(inbox.q) < inbox.limit:
+                inbox.enqueue((frame,))
+            else:
+                await self._send(frame)
+        elif self._open:
+            await self._send(frame)
+        else:
             self._keep(frame, Direction.DOWNSTREAM)
             return
-        try:
-            if self._overflow:
-                await self._send_slow(frame)
-            else:
-                self.send.send_nowait(frame)
-        except trio.WouldBlock:
-            await self._send_slow(frame)
         self.count += 1
 
     async def put_batch(self, batch: list[Frame]) -> None:
         """Accept a batch of ordinary frames that go down."""
         await checkpoint_if_cancelled()
         self.check()
-        if self._open:
+        if self._straight and len(self._inbox.q) + len(batch) <= self._inbox.limit:
+            self._inbox.enqueue(batch)
+            self.count += len(batch)
+        elif self._open:
             await self._send(batch)
             self.count += len(batch)
         else:
@@ -106,15 +113,14 @@ class Entrance:
                 self._keep(frame, Direction.DOWNSTREAM)
 
     async def _send(self, item: Frame | list[Frame]) -> None:
+        """Through the channel."""
         try:
             if not self._overflow:
                 self.send.send_nowait(item)
+                self._need_feeder()
                 return
         except trio.WouldBlock:
             pass
-        await self._send_slow(item)
-
-    async def _send_slow(self, item: Frame | list[Frame]) -> None:
         if self._engine.is_inside():
             self._put_aside(item)
             return
@@ -132,6 +138,7 @@ class Entrance:
             self._engine.flood(self.name, "that its own processors queued", len(self._overflow))
         if first:
             self._engine.spawn(self._pump, self.send.clone())
+            self._need_feeder()
 
     async def _pump(self, send: trio.MemorySendChannel[Frame | list[Frame]]) -> None:
         with send:
@@ -173,11 +180,23 @@ class Entrance:
         """The run has begun."""
         self._open = True
 
+    def go_live(self, at_end: Callable[[], None]) -> None:
+        """Frames may go into the pipeline; `at_end` is called when all have that were accepted."""
+        self._at_end = at_end
+        self._live = self._straight = True
+        self._inbox = self._engine.graph.first.inbox
+        if self._kept or self._kept_special or self.send.statistics().current_buffer_used:
+            self._need_feeder()
+        elif self.refusal is not None and not self.broken:
+            at_end()
+
     def close(self, why: str) -> None:
         """Accept nothing more; what was accepted goes in."""
         if self.refusal is None:
             self.refusal = why
             self.send.close()
+            if self._straight:
+                self._at_end()
 
     def break_off(self, why: str) -> None:
         """The run is over: what has not gone in is lost, and those who wait are told."""
@@ -191,56 +210,53 @@ class Entrance:
     async def mark(self, marker: FlushMarker) -> None:
         """Put a marker behind everything queued so far."""
         self.check()
-        if self._open:
+        if self._straight:
+            self._inbox.put(marker)
+        elif self._open:
             await self._send(marker)
         else:
             self._kept.append(marker)
 
-    # -- out
+    # -- the feeder
 
-    async def feed(self) -> bool:
-        """Move frames into the pipeline until the entrance is closed and empty; False when it was broken off."""
+    def _need_feeder(self) -> None:
+        if self._straight:
+            self._straight = False
+            self._engine.spawn(self._feed)
+
+    async def _feed(self) -> None:
+        """Move frames into the pipeline until there are none."""
         self.count -= len(self._kept_special)  # counted when they were kept, and again now
-        for frame, direction in self._kept_special:
-            self._put_special(frame, direction)
+        while self._kept_special:
+            self._put_special(*self._kept_special.pop(0))
         while self._kept:
             await self._into_pipeline(self._kept.popleft())
-        receive, inbox = self.receive, self._engine.graph.first.inbox
-        item: Any
-        while True:
-            try:
-                try:
-                    item = receive.receive_nowait()
-                except trio.WouldBlock:
-                    item = await receive.receive()
-            except trio.EndOfChannel:
-                return True
-            except trio.ClosedResourceError:
-                return False
-            if item.__class__ is list:
-                await self._all_into_pipeline(item)
-            elif item.interruptible and len(inbox.q) < inbox.limit:
-                inbox.queue().append(item)
-                if not inbox.active:
-                    inbox.start()
-            else:
-                await self._into_pipeline(item)
+        try:
+            while (item := await self._next()) is not None:
+                if not isinstance(item, list):
+                    await self._into_pipeline(item)
+                elif len(self._inbox.q) + len(item) <= self._inbox.limit:
+                    self._inbox.enqueue(item)
+                else:
+                    for frame in item:
+                        await self._into_pipeline(frame)
+        except trio.EndOfChannel:
+            pass
+        except trio.ClosedResourceError:
+            return  # broken off
+        self._straight = True
+        if self.refusal is not None:
+            self._at_end()
+
+    async def _next(self) -> Frame | list[Frame] | None:
+        """What is next in the channel; None: nothing, and nobody is waiting to put something in."""
+        try:
+            return self.receive.receive_nowait()
+        except trio.WouldBlock:
+            return await self.receive.receive() if self._overflow else None
 
     async def _into_pipeline(self, frame: Frame) -> None:
-        inbox = self._engine.graph.first.inbox
         if isinstance(frame, FlushMarker):
-            inbox.put(frame)
+            self._inbox.put(frame)
         else:
-            await inbox.put_or_wait(frame)
-
-    async def _all_into_pipeline(self, frames: list[Frame]) -> None:
-        inbox = self._engine.graph.first.inbox
-        q = inbox.queue()
-        if len(q) + len(frames) <= inbox.limit:
-            q.extend(frames)
-            inbox.peak = max(inbox.peak, len(q))
-            if not inbox.active:
-                inbox.start()
-        else:
-            for frame in frames:
-                await inbox.put_or_wait(frame)
+            await self._inbox.put_or_wait(frame)

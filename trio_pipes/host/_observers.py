@@ -160,6 +160,8 @@ class Observers:
     async def close(self) -> None:
         """Give async observers their last second."""
         self._nursery = None
+        if not self._queues:
+            return
         with trio.move_on_after(LAST_SECOND, shield=True) as scope:
             for queue in tuple(self._queues.values()):
                 await queue.settled.wait()

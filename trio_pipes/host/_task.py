@@ -126,7 +126,7 @@ class PipelineTask:
         try:
             async with trio.open_nursery() as nursery:
                 self._observers.open(nursery)
-                ran = await outcome.acapture(self._engine.run, self._feed, started)
+                ran = await outcome.acapture(self._engine.run, nursery, self._feed, started)
                 result = self._conclude(ran)
                 await self._observers.close()
                 result = attrs.evolve(result, observer_errors=tuple(self._observers.errors))
@@ -153,10 +153,12 @@ class PipelineTask:
                 )
         self._run_called = True
 
-    async def _feed(self) -> None:
-        if await self._entrance.feed():
-            assert self._last is not None
-            self._engine.end_behind(self._last)
+    def _feed(self) -> None:
+        self._entrance.go_live(self._nothing_more_comes)
+
+    def _nothing_more_comes(self) -> None:
+        assert self._last is not None
+        self._engine.end_behind(self._last)
 
     def _conclude(self, ran: outcome.Outcome[None]) -> TaskResult:
         """Work out how it ended, and tell everybody who waits."""
