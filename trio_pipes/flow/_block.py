@@ -218,6 +218,10 @@ class BlockNode(Node):
         self.scopes: list[trio.CancelScope] = []
         self.left = FRAMES_A_TURN
 
+    @property
+    def has_own_lane(self) -> bool:
+        return False  # its own task serves it
+
     def _make_inbox(self, bound: int) -> BlockInbox:
         return BlockInbox(self, bound)
 

@@ -124,6 +124,10 @@ class FunctionNode(Node):
     def takes_lifecycle(self, frame: Frame) -> bool:
         return isinstance(frame, self.lifecycle_types)
 
+    @property
+    def has_own_lane(self) -> bool:
+        return not (self.fused or self.shares_task)
+
     async def accept(self, frame: Frame, nowait: bool) -> None:
         if not self.fused:
             await super().accept(frame, nowait)

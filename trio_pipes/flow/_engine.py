@@ -75,7 +75,7 @@ class Engine:
         self.running = False  # handlers may run
         self.done = False  # everything is torn down
         self.lanes: dict[Task, Lane] = {}  # the lanes that are served, by the task that does
-        self.scope = trio.CancelScope()
+        self.broken_off = False  # it has not come to its end
         self._lifespans: list[Lifespan] = []
         self._errors: list[Exception] = []
         self._verdict: PipesError | None = None  # what the engine itself has against this run
@@ -94,12 +94,12 @@ class Engine:
         """
         self.outer = outer
         self._on_started = on_started
-        self.pool = Pool(self)
+        # One works, and one comes to see whether it is held up; where only one lane is ever busy, nobody need wait for that.
+        self.pool = Pool(self, spare=min(2, sum(node.has_own_lane for node in self.nodes)))
         with turn_of_this_run() as self.turn:
             self.graph.attach(self)
             try:
-                with self.scope:
-                    await self._run(feed)
+                await self._run(feed)
             except Exception as exc:  # noqa: BLE001  (kept, and raised below)
                 self._errors.extend(_flat(exc))
             except BaseException as exc:
@@ -122,24 +122,24 @@ class Engine:
         return [self._verdict, *self._errors] if self._verdict else self._errors
 
     async def _run(self, feed: Callable[[], None]) -> None:
-        ended = False
+        self.broken_off = True  # until the end is reached
         try:
             async with trio.open_nursery() as self.nursery:
                 try:
                     await self._set_up()
                     await self._start(feed)
                     await self._end()
-                    ended = True
+                    self.broken_off = False
                 finally:
                     self.stop_pushes()  # before the nursery is closed to new tasks
                 self.pool.dismiss()
                 self.nursery.cancel_scope.cancel(reason=f"{self.name} has ended")
         finally:
-            if not ended:
+            if self.broken_off:
                 self.owner.broken_off()
             if self._lifespans:
                 for lifespan in self._lifespans:
-                    lifespan.close(cancelled=not ended)
+                    lifespan.close(cancelled=self.broken_off)
                 await self._watch_cleanup()  # noqa: ASYNC102  (shielded there)
 
     async def _set_up(self) -> None:
@@ -228,7 +228,7 @@ class Engine:
     def cancel(self, reason: str | None) -> None:
         """Cancel the run now."""
         self.stop_pushes()
-        self.scope.cancel(reason=reason)
+        self.nursery.cancel_scope.cancel(reason=reason)
         self.owner.broken_off()
 
     def interrupt(self) -> None:

@@ -46,10 +46,12 @@ def interrupt_all(graph: Graph, lanes: Mapping[Task, Lane], asker: Lane | None) 
     nodes = graph.nodes
     for node in nodes:
         node.quick = False
-        node.inbox.admit_uninterruptible()
+        if node.inbox.waiting:
+            node.inbox.admit_uninterruptible()
     for lane in tuple(lanes.values()):
         if lane is not asker:
             _stop(lane)
+    graph.first.engine.pool.after_others = True  # those who are stopped are not behind those who are told
     if asker is not None:
         _stop_those_above(asker)
     for node in nodes:
@@ -124,27 +126,33 @@ def _drop_stale(node: Node, *, may_wait: bool) -> None:
     """Clear a node's lanes. Who waits for room waits with a stale frame; not before the first node, outside."""
     inbox = node.inbox
     dropped = inbox.drop_stale()
-    if not may_wait:
-        dropped += inbox.discard_waiting()
     if node.up is not None:
         dropped += node.up.drop_stale()
-    kept = [frame for frame in node.early if not frame.interruptible]
-    dropped += len(node.early) - len(kept)
-    node.early[:] = kept
+    if node.early:
+        kept = [frame for frame in node.early if not frame.interruptible]
+        dropped += len(node.early) - len(kept)
+        node.early[:] = kept
+    if inbox.waiting:
+        if not may_wait:
+            dropped += inbox.discard_waiting()
+        inbox.admit()
+        inbox.start()
     node.stale_dropped += dropped
-    inbox.admit()
-    inbox.start()
 
 
 def _announce(node: Node, frame: InterruptionFrame, asker: Lane | None) -> None:
     if not node.takes_urgent(frame, Direction.DOWNSTREAM):
         return
     lane = node.urgent_lane(Direction.DOWNSTREAM)
-    if node.started:
-        node.hold += 1
-        node.refresh()
-        node.tell_pusher()
-    if node.started and lane is asker:
+    if not node.started:
+        lane.put(frame)
+        return
+    node.hold += 1
+    was_active = lane.active
+    if lane is asker:
         node.engine.spawn(node.interrupted, frame)  # behind itself it would wait for ever
     else:
         lane.put(frame)
+    if was_active or not lane.active:  # otherwise the node has looked as the lane got in line
+        node.refresh()
+        node.tell_pusher()

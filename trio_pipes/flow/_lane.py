@@ -36,6 +36,8 @@ NOTHING: Any = ()
 class Lane:
     """Frames of one direction and urgency at one processor."""
 
+    bound = 0  # frames for which there is room, in a lane that makes its pushers wait
+
     __slots__ = ("active", "direction", "frame", "node", "peak", "q", "scope", "since", "stack", "stop", "urgent")
 
     def __init__(self, node: LaneOwner, direction: Direction, *, urgent: bool = False) -> None:
@@ -59,7 +61,8 @@ class Lane:
         q.append(frame)
         if len(q) > self.peak:
             self.peak = len(q)
-            self._check_flood()
+            if len(q) > self.bound + self.node.engine.params.lane_limit:
+                self._flood()
         self.start()
 
     def queue(self) -> deque[Frame]:
@@ -76,11 +79,9 @@ class Lane:
             self.active = True
             node.lane_busy(self)
 
-    def _check_flood(self) -> None:
-        engine = self.node.engine
-        if len(self.q) > engine.params.lane_limit:
-            kind = "urgent" if self.urgent else "ordered"
-            engine.flood(self.node.name, f"in the {kind} {self.direction.value} lane", len(self.q))
+    def _flood(self) -> None:
+        kind = "urgent" if self.urgent else "ordered"
+        self.node.engine.flood(self.node.name, f"in the {kind} {self.direction.value} lane", len(self.q))
 
     def drop_stale(self) -> int:
         """Forget the frames that an interrupt makes stale; how many these were."""
@@ -259,6 +260,8 @@ class Inbox(Lane):
     def leave(self, server: Serves) -> None:
         self.coro = None
         super().leave(server)
+        if not self.q and self.node.shares_task:  # little comes here: the neighbour hands frames over
+            self.q = NOTHING
 
     async def drain(self) -> None:
         node, q = self.node, self.q

@@ -150,6 +150,11 @@ class Node:
     def takes_lifecycle(self, frame: Frame) -> bool:
         return True
 
+    @property
+    def has_own_lane(self) -> bool:
+        """Whether ordered frames that come down are served by the pool, and not within the pushes of the node above."""
+        return not self.shares_task
+
     # -- frames that come
 
     async def accept(self, frame: Frame, nowait: bool) -> None:

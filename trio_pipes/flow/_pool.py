@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -27,20 +26,28 @@ if TYPE_CHECKING:
 
 __all__ = ["Pool", "Server"]
 
-# Servers that wait for work: the one that does it, and the one that is called in case it is held up.
-SPARE = 2
-
 
 class Pool:
     """The lanes of one run that are in line, and who serves them."""
 
-    __slots__ = ("_coming", "_dismissed", "_engine", "_line", "_spare", "_token", "_urgent_line", "after_others")
+    __slots__ = (
+        "_coming",
+        "_dismissed",
+        "_engine",
+        "_line",
+        "_spare",
+        "_token",
+        "_urgent_line",
+        "after_others",
+        "spare",
+    )
 
-    def __init__(self, engine: Run) -> None:
+    def __init__(self, engine: Run, spare: int) -> None:
+        self.spare = spare  # servers that wait for work
         self._engine = engine
         self._token = trio.lowlevel.current_trio_token()
-        self._line: deque[Lane] = deque()
-        self._urgent_line: deque[Lane] = deque()
+        self._line: list[Lane] = []  # short: a lane is in it once
+        self._urgent_line: list[Lane] = []
         self._spare: list[Task] = []
         self._coming = False  # a server has been called and has not begun to look
         self._dismissed = False
@@ -87,14 +94,14 @@ class Pool:
         line = self._urgent_line or self._line
         if not line:
             return None
-        lane = line.popleft()
+        lane = line.pop(0)
         if (line or self._line) and not self._coming:
             self._call()
         return lane
 
     async def wait(self) -> bool:
         """Wait to be called; False: there are enough who wait, or nothing is left to do."""
-        if self._dismissed or len(self._spare) >= SPARE:
+        if self._dismissed or len(self._spare) >= max(1, self.spare):
             return False
         task = current_task()
         self._spare.append(task)
@@ -114,7 +121,13 @@ class Server:
     be simpler to read and cost more than the hop; so the server leaves its scope and enters another one.
     """
 
-    __slots__ = ("_lane", "_pool", "scope", "task")
+    __slots__ = (
+        "_lane",
+        "_pool",
+        "scope",
+        "spare",
+        "task",
+    )
 
     scope: trio.CancelScope
     task: Task

@@ -163,7 +163,7 @@ class PipelineTask:
     def _conclude(self, ran: outcome.Outcome[None]) -> TaskResult:
         """Work out how it ended, and tell everybody who waits."""
         error = _without_cancelled(ran.error) if isinstance(ran, outcome.Error) else None
-        cancelled = isinstance(ran, outcome.Error) or self._engine.scope.cancelled_caught
+        cancelled = isinstance(ran, outcome.Error) or self._engine.broken_off
         if error is None and cancelled:
             self._step("cancel")
         elif error is not None:
