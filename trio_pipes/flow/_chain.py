@@ -34,6 +34,8 @@ class Link(Protocol):
     chaining: bool
     attention: bool
     generating: bool
+    iterating: bool
+    leaving: bool
     returning: Any
     push: Callable[..., Awaitable[None]]
 
@@ -174,20 +176,25 @@ class Chain:
         return run(result)
 
     def _each_of(self, i: int, results: object, frame: Frame) -> Iterator[Frame | None]:
-        items = self.nodes[i].frames_of(results, frame)
-        while True:
-            self.nodes[i].generating = True
-            try:
-                item = next(items, None)
-            finally:
-                self.nodes[i].generating = False
-            if item is None:
-                return
-            result = self._after(i, item, item)
-            if result is None or isinstance(result, Frame):
-                yield result
-            else:
-                yield from result
+        node = self.nodes[i]
+        items = node.frames_of(results, frame)
+        node.iterating, node.leaving = True, False
+        try:
+            while not node.leaving:
+                node.generating = True
+                try:
+                    item = next(items, None)
+                finally:
+                    node.generating = False
+                if item is None:
+                    return
+                result = self._after(i, item, item)
+                if result is None or isinstance(result, Frame):
+                    yield result
+                else:
+                    yield from result
+        finally:
+            node.iterating = False
 
 
 class _Learning(dict[type, Callable[[Frame], Result]]):

@@ -89,7 +89,7 @@ def _is_async(fn: object) -> bool:
 class FunctionNode(Node):
     """The node of a function; synchronous ones in a row are compiled into a chain."""
 
-    __slots__ = ("chain", "fused", "generating", "lifecycle_types", "tail", "types")
+    __slots__ = ("chain", "fused", "generating", "iterating", "leaving", "lifecycle_types", "tail", "types")
 
     def __init__(self, processor: EachProcessor) -> None:
         super().__init__(processor)
@@ -112,6 +112,8 @@ class FunctionNode(Node):
     def attach(self, engine: Run) -> None:
         super().attach(engine)
         self.generating = False  # an iterator that the function returned is giving its next frame
+        self.iterating = False  # there is such an iterator, and it is not at its end
+        self.leaving = False  # an interrupt has made what it still has stale
         if self.chainable:
             self.process = self._process_by_chain
 

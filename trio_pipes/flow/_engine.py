@@ -112,6 +112,8 @@ class Engine:
                 self.over = True
                 self.running = False
                 self.done = True
+                for node in self.nodes:
+                    node.inbox.let_go()
                 self.graph.detach()
         if self._errors:
             raise ExceptionGroup(f"{self.name} failed", self._all_errors())
@@ -171,7 +173,9 @@ class Engine:
 
     async def _start(self, feed: Callable[[], None]) -> None:
         self.running = True
-        self.graph.first.inbox.put(self.start)
+        first = self.graph.first.inbox
+        first.limit = first.bound  # unlike those below it, it may make its pushers wait before StartFrame is handled
+        first.put(self.start)
         feed()
         with trio.move_on_after(self.params.start_timeout) as scope:
             await self._started.wait()

@@ -99,6 +99,9 @@ def _stop_those_above(asker: Lane) -> None:
     innermost = handlers[-1]
     rows = [innermost, *innermost.functions]
     generates = any(isinstance(row, FunctionNode) and row.generating for row in rows)  # a generator is the asker
+    for row in rows:
+        if generates and isinstance(row, FunctionNode) and row.iterating and not row.generating:
+            row.leaving = True  # its frames went before the asker
     if isinstance(node, BlockNode):
         if node.chaining:  # a function below it is the asker
             node.became_stale()

@@ -251,6 +251,12 @@ class Inbox(Lane):
         self._nobody_may_wait()
         return len(stale)
 
+    def let_go(self) -> None:
+        """The run is over: whoever waits for room, from outside, waits no more."""
+        for task, _ in self.waiting:
+            reschedule(task)
+        self.waiting.clear()
+
     # -- frames out
 
     def enter(self, server: Serves) -> None:

@@ -500,7 +500,7 @@ class Node:
             await self.below.accept(frame, nowait)
         finally:
             self.chaining = False
-            if self.attention:
+            if self.attention or self.returning is not None:  # behind a join the reader is not this node
                 self.look_up()
 
     async def give_way(self) -> None:
