@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import trio
 import trio.testing
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 
+from examples import examples
 from flow_kit import DOWN, UP
 from trio_pipes import (
     ErrorFrame,
@@ -27,8 +28,6 @@ from trio_pipes import (
     processor,
 )
 from trio_pipes.testing import run_pipeline
-
-SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
 def run_now(fn, *args):
@@ -191,7 +190,7 @@ async def run_spec(spec, contents, kept, debug, size, nested):
 
 
 # Fused and unfused, each processor sees the frames that a sequential reference says, in that order.
-@SETTINGS
+@examples(60)
 @given(
     spec=specs(),
     contents=st.lists(st.text("abcde", min_size=1, max_size=3), max_size=12),
@@ -206,7 +205,7 @@ def test_each_processor_sees_the_same_fused_and_unfused(spec, contents, kept, si
 
 
 # Branches of such pipelines: each sees what it would see alone, and what comes out is what they give, merged.
-@SETTINGS
+@examples(60)
 @given(
     branches=st.lists(specs(), min_size=1, max_size=3),
     after=specs(),
@@ -528,7 +527,7 @@ async def run_watched(spec, events, debug, size):
 
 
 # Nothing stale comes out, what is uninterruptible does, order holds on every hop, and nothing hangs.
-@settings(SETTINGS, max_examples=150)
+@examples(150)
 @given(spec=watched_specs(), events=EVENTS, size=st.sampled_from([1, 2, 3, 64]))
 def test_interrupts_at_random_moments(spec, events, size):
     for debug in (False, True):

@@ -3,8 +3,9 @@
 import pytest
 import trio
 import trio.testing
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 
+from examples import examples
 from hosting import Lives, Plain, Probe, Slow, Urgent, task_of
 from trio_pipes import (
     Direction,
@@ -16,8 +17,6 @@ from trio_pipes import (
     TextFrame,
     each,
 )
-
-SETTINGS = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @each
@@ -57,7 +56,7 @@ def on_a_test_clock(main) -> None:
     trio.run(bounded, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-@SETTINGS
+@examples(80)
 @given(
     parts=st.lists(st.sampled_from(sorted(PARTS)), min_size=1, max_size=4),
     queue_size=st.sampled_from([1, 2, 64]),
@@ -170,7 +169,7 @@ runner_steps = st.tuples(
 )
 
 
-@SETTINGS
+@examples(80)
 @given(
     steps=st.lists(runner_steps, max_size=12),
     auto_end=st.booleans(),
@@ -261,7 +260,7 @@ def test_a_runner_ends_and_leaves_nothing_whatever_is_asked_of_it(steps, auto_en
     on_a_test_clock(main)
 
 
-@SETTINGS
+@examples(80)
 @given(data=st.lists(st.sampled_from(["open", "close first", "close last", "signal"]), max_size=12))
 def test_g33_runners_that_come_and_go_leave_the_signal_handlers_as_they_were(data) -> None:
     import signal

@@ -1,0 +1,191 @@
+"""The processors of a session, written in every way that there is; all of them do what their script says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from trio_pipes import (
+    Direction,
+    Frame,
+    FrameProcessor,
+    Frames,
+    Out,
+    ParallelPipeline,
+    Pipeline,
+    each,
+    processor,
+)
+
+from .book import Heard, Note, Said, renewed
+from .script import Part, Shape
+
+if TYPE_CHECKING:
+    from .session import Session
+
+DOWN, UP = Direction.DOWNSTREAM, Direction.UPSTREAM
+Numbered = Said | Heard
+
+
+class Planned(Exception):
+    """An error that a script asked for."""
+
+
+class Ends(FrameProcessor):
+    """The first and the last one: they write down what comes out."""
+
+    def __init__(self, session: Session, way: Direction) -> None:
+        super().__init__("first" if way is UP else "last", inline=way is DOWN)
+        self.session, self.way = session, way
+
+    async def process_frame(self, frame: Frame, direction: Direction) -> None:
+        if direction is self.way and isinstance(frame, Said | Heard | Note):
+            self.session.book.out(frame, direction)
+        await self.push_frame(frame, direction)
+
+
+class Work:
+    """What one part does for a frame, however it is written."""
+
+    def __init__(self, session: Session, part: Part) -> None:
+        self.session, self.part = session, part
+        self.handled = 0
+
+    def at_once(self, frame: Numbered) -> tuple[Numbered, str | None]:
+        """What a sync one can do, and what is left to do for the others."""
+        session = self.session
+        self.handled += 1
+        act = self.part.acts.get(self.handled)
+        if act == "fail":
+            session.book.failed.add(frame.number)
+            session.book.raised += 1
+            raise Planned(f"{session.script.name}: {frame.number}")
+        if act == "interrupt":
+            session.interrupt()
+        return (renewed(frame) if self.part.renews else frame), act
+
+    async def on(self, frame: Numbered, push: Any) -> Numbered:
+        result, act = self.at_once(frame)
+        if self.part.nap and isinstance(frame, Said):
+            await trio.sleep(self.part.nap)
+        if act is not None:
+            await self.session.act(act, frame, push)
+        return result
+
+
+class Written(FrameProcessor):
+    def __init__(self, session: Session, part: Part) -> None:
+        super().__init__(inline=part.kind == "inline")
+        self.work = Work(session, part)
+
+    async def process_frame(self, frame: Frame, direction: Direction) -> None:
+        if direction is UP or not isinstance(frame, Said | Heard):
+            await self.push_frame(frame, direction)
+            return
+        result = await self.work.on(frame, self.push_frame)
+        if self.work.part.kind == "helped":
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.push_frame, result)
+        else:
+            await self.push_frame(result)
+
+    async def on_interrupt(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class Owns(Written):
+    """Has something open while it runs, and a task beside the frames."""
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        session = self.work.session
+        if session.script.stuck == "set-up":
+            await trio.sleep(session.rng_nap)
+        session.book.opened += 1
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.tick)
+                yield
+                nursery.cancel_scope.cancel()
+        finally:
+            if session.script.stuck == "lifespan":
+                await trio.sleep(session.rng_nap)
+            session.book.closed += 1
+
+    async def tick(self) -> None:
+        while True:
+            await trio.sleep(0.5)
+            self.statistics()
+
+
+def build(session: Session, shape: Shape) -> list[Any]:
+    parts: list[Any] = []
+    for one in shape:
+        if isinstance(one, Part):
+            parts.append(build_part(session, one))
+        elif isinstance(one, tuple):
+            parts.append(ParallelPipeline(*(build(session, branch) for branch in one)))
+        else:
+            parts.append(Pipeline(build(session, one)))
+    return parts
+
+
+def build_part(session: Session, part: Part) -> Any:
+    work = Work(session, part)
+    match part.kind:
+        case "class" | "inline" | "helped":
+            return (Owns if part.resource else Written)(session, part)
+        case "sync":
+
+            @each
+            def sync(frame: Said | Heard) -> Frame:
+                return work.at_once(frame)[0]
+
+            return sync
+
+        case "generator":
+
+            @each
+            def generator(frame: Said | Heard) -> Iterator[Frame]:
+                yield work.at_once(frame)[0]
+
+            return generator
+
+        case "async":
+
+            @each
+            async def asynchronous(frame: Said | Heard) -> Frame:
+                return await work.on(frame, None)
+
+            return asynchronous
+
+        case "async generator":
+
+            @each
+            async def async_generator(frame: Said | Heard) -> AsyncIterator[Frame]:
+                yield await work.on(frame, None)
+
+            return async_generator
+
+        case "block":
+
+            @processor
+            async def block(frames: Frames[Said | Heard], out: Out) -> None:
+                async for frame in frames:
+                    await out.push(await work.on(frame, out.push))
+
+            return block
+
+        case "careful block":
+
+            @processor
+            async def careful(frames: Frames[Said | Heard], out: Out) -> None:
+                async for frame in frames:
+                    with frames.interruptible():
+                        await out.push(await work.on(frame, out.push))
+
+            return careful
+    raise AssertionError(part.kind)

@@ -1,0 +1,166 @@
+"""What happens in a session: drawn from a seed before it starts, so that the seed alone repeats it."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+from typing import Any
+
+import attrs
+
+KINDS = ("class", "class", "inline", "helped", "sync", "sync", "generator", "async", "async generator", "block", "careful block")
+
+Shape = list[Any]  # of parts, of shapes (nested pipelines), and of tuples of shapes (parallel ones)
+
+
+@attrs.frozen
+class Part:
+    """One processor."""
+
+    kind: str
+    renews: bool  # pushes another frame with the same number
+    nap: float  # seconds over each text
+    acts: dict[int, str]  # what it does when it handles its n-th frame
+    resource: bool  # has a lifespan, with a task in it that ticks
+
+
+@attrs.frozen
+class Producer:
+    kind: str  # "sound", "text", "burst", "notes", "up", "generator", "early"
+    pause: float  # seconds between two
+    kept: float  # which part of them is not interruptible
+
+
+@attrs.frozen
+class Reader:
+    begins: float
+    lasts: float
+    buffer: float
+    pause: float  # seconds over each frame
+
+
+@attrs.frozen
+class Script:
+    """One session."""
+
+    name: str
+    shape: Shape
+    queue_size: int
+    report: bool  # ErrorPolicy.REPORT
+    obeys: bool  # allow_interruptions
+    debug: bool
+    host: str  # "runner", "call", "nursery", "alone"
+    producers: list[Producer]
+    readers: list[Reader]
+    observers: list[str]
+    events: list[tuple[float, str]]  # when the owner does what
+    end: str
+    lasts: float  # seconds until then
+    stuck: str | None  # what goes wrong on purpose
+
+
+ENDS = (
+    *("stop", "stop", "stop", "stop", "end frame", "stop frame", "end task frame", "part stops"),
+    *("cancel", "cancel", "cancel frame", "cancel task frame", "outside", "part cancels", "fails", "fatal", "never"),
+)
+
+
+def draw(name: str) -> Script:
+    """The script that belongs to this name."""
+    rng = Random(name)
+    end = rng.choice(ENDS)
+    lasts = min(rng.expovariate(1 / 8), 60.0) + rng.choice([0.0, 0.02])
+    stuck = rng.choice(["set-up", "handler", "lifespan"]) if rng.random() < 0.06 else None
+    if stuck == "handler" and end not in ("cancel", "outside", "cancel frame"):
+        end = rng.choice(["cancel", "outside", "end timeout"])
+    shape = draw_shape(rng, 0)
+    acts: list[tuple[str, int]] = []
+    for _ in range(rng.choice([0, 0, 1, 3])):
+        acts.append((rng.choice(["interrupt", "interrupt", "report", "queue", "up", "flush refused"]), rng.randint(1, 200)))
+    if rng.random() < 0.15:
+        acts += [("fail", rng.randint(1, 100)) for _ in range(rng.randint(1, 3))]
+    inside = {"part stops": "stop", "part cancels": "cancel", "fails": "fail", "fatal": "fatal"}
+    if end in inside:
+        acts.append((inside[end], rng.randint(1, 50)))
+    if stuck == "handler":
+        acts.append(("stick", rng.randint(1, 20)))
+    for act, when in acts:
+        asynchronous = [part for part in parts_of(shape) if part.kind not in ("sync", "generator")]
+        among = list(parts_of(shape)) if act in ("fail", "interrupt") else asynchronous
+        if among:
+            rng.choice(among).acts[when] = act
+    return Script(
+        name=name,
+        shape=shape,
+        queue_size=rng.choice([1, 2, 8, 16, 16, 64]),
+        report=end != "fails" and rng.random() < 0.5,
+        obeys=rng.random() < 0.7,
+        debug=rng.random() < 0.15,
+        host="alone" if end == "outside" else rng.choice(["runner", "runner", "runner", "call", "nursery"]),
+        producers=[draw_producer(rng) for _ in range(rng.choice([1, 1, 2, 3]))],
+        readers=[
+            Reader(rng.choice([0, 0, rng.uniform(0, lasts)]), rng.choice([math.inf, rng.uniform(0, lasts)]),
+                   rng.choice([0, 1, 16, 64]), rng.choice([0, 0, 0.005, 0.1]))
+            for _ in range(rng.choice([0, 0, 1, 2]))
+        ],
+        observers=[rng.choice(["counts", "slow", "raises", "leaves"]) for _ in range(rng.choice([0, 0, 0, 1, 2]))],
+        events=sorted(
+            (rng.uniform(0, lasts), rng.choice(["interrupt", "interrupt", "interrupt", "interrupt frame", "flush", "statistics"]))
+            for _ in range(rng.choice([0, 1, 3, 10]))
+        ),
+        end=end,
+        lasts=lasts,
+        stuck=stuck,
+    )
+
+
+def draw_shape(rng: Random, depth: int) -> Shape:
+    shape: Shape = []
+    for _ in range(rng.choice([1, 2, 3, 4, 6]) if depth == 0 else rng.randint(1, 2)):
+        at = rng.random()
+        if at < 0.1 and depth < 2:
+            shape.append(draw_shape(rng, depth + 1))
+        elif at < 0.18 and depth < 2:
+            shape.append(tuple(draw_shape(rng, depth + 1) for _ in range(rng.randint(1, 3))))
+        else:
+            kind = rng.choice(KINDS)
+            nap = 0.0 if kind in ("sync", "generator") else rng.choice([0, 0, 0, 0.01, 0.03, 0.1])
+            resource = kind in ("class", "inline") and rng.random() < 0.3
+            shape.append(Part(kind, rng.random() < 0.5, nap, {}, resource))
+    return shape
+
+
+def draw_producer(rng: Random) -> Producer:
+    kind = rng.choice(["sound", "sound", "text", "text", "burst", "notes", "up", "generator", "early"])
+    pause = {"sound": 0.02, "burst": rng.uniform(0.5, 5)}.get(kind, rng.uniform(0.05, 1.5))
+    return Producer(kind, pause, rng.choice([0, 0, 0.2, 1]))
+
+
+def parts_of(shape: Shape) -> list[Part]:
+    found: list[Part] = []
+    for one in shape:
+        if isinstance(one, Part):
+            found.append(one)
+        else:
+            for inner in one if isinstance(one, tuple) else (one,):
+                found += parts_of(inner)
+    return found
+
+
+def has_branches(shape: Shape) -> bool:
+    return any(isinstance(one, tuple) or (isinstance(one, list) and has_branches(one)) for one in shape)
+
+
+def copies(shape: Shape) -> tuple[int, int]:
+    """How often a frame comes out of a shape: as it is (0 or 1), and as new ones. A frame as it is comes out once."""
+    same, new = 1, 0
+    for one in shape:
+        if isinstance(one, Part):
+            step = (0, 1) if one.renews else (1, 0)
+        elif isinstance(one, tuple):
+            branches = [copies(branch) for branch in one]
+            step = (max(s for s, _ in branches), sum(n for _, n in branches))
+        else:
+            step = copies(one)
+        same, new = same * step[0], same * step[1] + new * sum(step)
+    return same, new

@@ -1,0 +1,334 @@
+"""One session: a task of random parts, its owner, its producers and its readers; and what must hold afterwards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+import trio
+
+from trio_pipes import (
+    CancelFrame,
+    CancelTaskFrame,
+    Direction,
+    EndFrame,
+    EndTaskFrame,
+    EndTimeout,
+    ErrorFrame,
+    ErrorPolicy,
+    Frame,
+    InterruptionTaskFrame,
+    Pipeline,
+    PipelineParams,
+    PipelineRunner,
+    PipelineTask,
+    Requested,
+    SetupTimeout,
+    StopFrame,
+    TaskResult,
+    TaskState,
+    TextFrame,
+)
+
+from .book import PRODUCER, Book, Heard, Note, Said
+from .parts import DOWN, UP, Ends, Planned, build
+from .script import Producer, Reader, Script, copies, has_branches
+
+REFUSED = (trio.ClosedResourceError, trio.BrokenResourceError)
+SOUND = bytes(640)  # 20 ms at 16 kHz
+SETUP_TIMEOUT = 3.0
+END_TIMEOUT = 300.0
+HUNG = 900.0  # seconds after which a session hangs; the slowest takes 0.1 s over each of its frames
+EARLY = 200  # frames queued before the run, at most
+
+
+class Session:
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.book = Book()
+        self.rng = Random(script.name + "/run")
+        self.rng_nap = self.rng.choice([0.5, 2.9, 3.1, 8.0])
+        self.inside = 0  # frames that processors have queued or sent up
+        self.early = 0
+        self.has_read = trio.Event()
+        self.book.cancel_asked = script.end == "outside"
+        self.all_of_it: list[int] = []  # numbers that the reader got who was there all the time
+        parts = [Ends(self, UP), *build(self, script.shape), Ends(self, DOWN)]
+        self.task = PipelineTask(
+            Pipeline(parts),
+            PipelineParams(
+                queue_size=script.queue_size,
+                on_error=ErrorPolicy.REPORT if script.report else ErrorPolicy.RAISE,
+                allow_interruptions=script.obeys,
+                debug=script.debug,
+                setup_timeout=SETUP_TIMEOUT,
+                end_timeout=2.0 if script.end == "end timeout" else END_TIMEOUT,
+            ),
+            observers=[Watch(kind, self) for kind in script.observers],
+            name=f"session {script.name}",
+        )
+
+    # -- what parts ask for
+
+    def interrupt(self) -> None:
+        self.book.interrupts += 1
+        self.task.interrupt()
+
+    async def act(self, act: str, frame: Said | Heard, push: Any) -> None:
+        match act:
+            case "stop":
+                self.book.stop_asked = True
+                self.task.stop_when_done()
+            case "cancel":
+                self.book.cancel_asked = True
+                self.task.cancel()
+            case "stick":
+                await trio.sleep_forever()
+            case "flush refused":
+                try:
+                    await self.task.flush(1)
+                except RuntimeError:
+                    pass
+                else:
+                    self.book.problems.append("flush() inside a processor was not refused")
+            case "queue":
+                self.inside += 1
+                with suppress(*REFUSED):
+                    await self.queue(Said("from inside", number=self.inside))
+            case "up" if push is not None:
+                self.inside += 1
+                answer = Said("up", interruptible=False, number=self.inside)
+                self.book.offer(answer, UP)
+                await push(answer, UP)
+                self.book.pushed(answer)
+            case "fatal" | "report" if push is not None:
+                error = Planned(f"{self.script.name}: pushed")
+                self.book.raised += act == "fatal"
+                await push(ErrorFrame("pushed", error, fatal=act == "fatal"), UP)
+
+    # -- the run
+
+    async def run(self, runner: PipelineRunner) -> TaskResult:
+        """Run it all, and give the result."""
+        with trio.fail_after(HUNG):
+            async with trio.open_nursery() as clients:
+                clients.start_soon(self.read_everything)
+                for number, producer in enumerate(self.script.producers, 1):
+                    clients.start_soon(self.produce, number, producer)
+                for reader in self.script.readers:
+                    clients.start_soon(self.read, reader)
+                clients.start_soon(self.own)
+                if self.script.end != "never":
+                    await self.host(runner)
+                result = await self.task.wait_finished()
+                await self.has_read.wait()
+                clients.cancel_scope.cancel()
+        return result
+
+    async def host(self, runner: PipelineRunner) -> None:
+        try:
+            match self.script.host:
+                case "runner":
+                    runner.add_workers(self.task, isolated=True)
+                    await self.task.wait_finished()
+                case "call":
+                    await runner.run(self.task)
+                case "nursery":
+                    async with trio.open_nursery() as nursery:
+                        await nursery.start(self.task.run)
+                case _:
+                    with trio.move_on_after(self.script.lasts):
+                        await self.task.run()
+        except* (Planned, EndTimeout, SetupTimeout):
+            pass  # the result has it too, and there it is judged
+
+    async def own(self) -> None:
+        """What the owner does, at its time."""
+        began = trio.current_time()
+        for when, event in self.script.events:
+            await trio.sleep_until(began + when)
+            match event:
+                case "interrupt":
+                    self.interrupt()
+                case "interrupt frame":
+                    self.book.interrupts += 1
+                    await self.perhaps_refused(InterruptionTaskFrame())
+                case "flush":
+                    await self.task.flush(self.rng.choice([0.01, 1, 10]))
+                case "statistics":
+                    self.task.statistics()
+        await trio.sleep_until(began + self.script.lasts)
+        await self.end()
+
+    async def end(self) -> None:
+        task, book, end = self.task, self.book, self.script.end
+        if end in ("cancel", "never", "cancel frame", "cancel task frame"):
+            book.cancel_asked = True
+        else:
+            book.stop_asked = True
+        match end:
+            case "cancel" | "never":
+                asked = task.cancel("the script says so")
+                assert isinstance(asked, Requested)
+                await asked
+            case "end frame":
+                await self.perhaps_refused(EndFrame())
+            case "stop frame":
+                await self.perhaps_refused(StopFrame())
+            case "end task frame":
+                await self.perhaps_refused(EndTaskFrame())
+            case "cancel frame":
+                await self.perhaps_refused(CancelFrame())
+            case "cancel task frame":
+                await self.perhaps_refused(CancelTaskFrame())
+            case "outside":
+                pass  # the scope round the run does it
+            case _:
+                task.stop_when_done("the script says so")
+
+    async def perhaps_refused(self, frame: Frame) -> None:
+        try:
+            await self.task.queue_frame(frame)
+        except REFUSED:
+            if not (self.book.stop_asked or self.book.cancel_asked or self.book.raised or self.script.stuck):
+                raise
+
+    # -- frames in
+
+    async def queue(self, frame: Frame, direction: Direction = DOWN) -> None:
+        self.book.offer(frame, direction)
+        await self.task.queue_frame(frame, direction)
+        self.book.accepted(frame, direction)
+
+    async def produce(self, number: int, producer: Producer) -> None:
+        numbers = iter(range(number * PRODUCER, (number + 1) * PRODUCER))
+        try:
+            while True:
+                kept = self.rng.random() < producer.kept
+                match producer.kind:
+                    case "sound":
+                        await self.queue(Heard(SOUND, 16_000, interruptible=not kept, number=next(numbers)))
+                    case "notes":
+                        await self.queue(Note(number=next(numbers)), self.rng.choice([UP, DOWN]))
+                    case "up":
+                        await self.queue(Said("up", interruptible=not kept, number=next(numbers)), UP)
+                    case "burst":
+                        await self.queue_all([Said("", interruptible=not kept, number=next(numbers)) for _ in range(30)])
+                    case "early":
+                        if self.task.state is not TaskState.NEW or self.early == EARLY:
+                            return
+                        self.early += 1
+                        await self.queue(Said("", interruptible=not kept, number=next(numbers)))
+                        continue
+                    case "generator":
+                        await self.task.queue_frames(self.stream(numbers, producer))
+                    case _:
+                        await self.queue(Said("a few words", interruptible=not kept, number=next(numbers)))
+                await trio.sleep(producer.pause)
+        except REFUSED:
+            return
+
+    async def queue_all(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            self.book.offer(frame)
+        try:
+            await self.task.queue_frames(frames)
+        except BaseException:
+            self.book.perhaps(frames)
+            raise
+        for frame in frames:
+            self.book.accepted(frame)
+
+    async def stream(self, numbers: Any, producer: Producer) -> AsyncIterator[Frame]:
+        for _ in range(20):
+            await trio.sleep(producer.pause / 10)
+            frame = Said("streamed", number=next(numbers))
+            self.book.offer(frame)
+            self.book.unknown = True  # who feeds it does not say which were accepted
+            self.book.down[frame.number].accepted = None
+            yield frame
+            self.book.accepted(frame)
+
+    # -- frames out
+
+    async def read_everything(self) -> None:
+        async with self.task.open_output(TextFrame, Heard, buffer=math.inf) as frames:
+            async for frame in frames:
+                self.all_of_it.append(frame.number)  # type: ignore[attr-defined]
+        self.has_read.set()
+
+    async def read(self, reader: Reader) -> None:
+        await trio.sleep(reader.begins)
+        with trio.move_on_after(reader.lasts):
+            async with self.task.open_output(buffer=reader.buffer) as frames:
+                async for _ in frames:
+                    await trio.sleep(reader.pause)
+
+    # -- what must hold
+
+    def problems(self, result: TaskResult) -> list[str]:
+        """What did not hold."""
+        book, script = self.book, self.script
+        found = list(
+            book.check(
+                sum(copies(script.shape)),
+                in_order=not has_branches(script.shape),
+                complete=result.state in (TaskState.ENDED, TaskState.STOPPED),
+            )
+        )
+        if not book.unknown and result.frames_in != book.count:
+            found.append(f"the task counts {result.frames_in} frames in, {book.count} were accepted")
+        if result.state is TaskState.FAILED:
+            assert result.error is not None
+            for error in leaves(result.error):
+                if isinstance(error, Planned):
+                    continue
+                expected = (script.stuck == "set-up" and isinstance(error, SetupTimeout)) or (
+                    script.end == "end timeout" and isinstance(error, EndTimeout)
+                )
+                if not expected:
+                    found.append(f"failed with {error!r}")
+        elif result.state is TaskState.CANCELLED and not book.cancel_asked:
+            found.append("was cancelled, and nobody asked")
+        elif result.state in (TaskState.ENDED, TaskState.STOPPED) and not book.stop_asked:
+            found.append("has ended, and nobody asked")
+        if result.state in (TaskState.ENDED, TaskState.STOPPED):
+            down = [number for number in book.out_down if number >= 0]
+            if self.all_of_it != down:
+                found.append(f"open_output gave {len(self.all_of_it)} frames, {len(down)} reached the last processor")
+        if not self.task.has_finished():
+            found.append("has not finished")
+        return found
+
+
+class Watch:
+    """An observer of one of the kinds that there are."""
+
+    def __init__(self, kind: str, session: Session) -> None:
+        self.kind, self.session = kind, session
+        self.seen = 0
+        if kind == "slow":
+            self.on_reached_sink = self.slowly
+        elif kind != "leaves":
+            self.on_frame_handled = self.count
+        else:
+            self.on_frame_pushed = self.count
+
+    def count(self, task: PipelineTask, *_: object) -> None:
+        self.seen += 1
+        if self.seen == 20 and self.kind == "raises":
+            raise Planned("an observer")
+        if self.seen == 20 and self.kind == "leaves":
+            task.remove_observer(self)
+
+    async def slowly(self, task: PipelineTask, frame: Frame) -> None:
+        await trio.sleep(0.05)
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [inner for part in error.exceptions for inner in leaves(part)]
+    return [error]
