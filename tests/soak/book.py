@@ -36,9 +36,7 @@ PRODUCER = 1_000_000  # numbers of one producer's frames
 def renewed(frame: Said | Heard) -> Said | Heard:
     """Another frame with the same number."""
     if isinstance(frame, Heard):
-        return Heard(
-            frame.audio, frame.sample_rate, interruptible=frame.interruptible, number=frame.number
-        )
+        return Heard(frame.audio, frame.sample_rate, interruptible=frame.interruptible, number=frame.number)
     return Said(frame.text, interruptible=frame.interruptible, number=frame.number)
 
 

@@ -17,7 +17,13 @@ import trio.testing
 
 # Of these none may be left over: they belong to a session. The names are those of the classes' modules, or of built-in classes.
 OURS = ("trio_pipes.", "trio.", "soak.", "outcome.", "trio_util.")
-RUNNING = ("builtins.coroutine", "builtins.async_generator", "builtins.generator", "builtins.traceback", "builtins.frame")
+RUNNING = (
+    "builtins.coroutine",
+    "builtins.async_generator",
+    "builtins.generator",
+    "builtins.traceback",
+    "builtins.frame",
+)
 
 
 @attrs.frozen

@@ -97,7 +97,9 @@ async def _phase(report: Report, seconds: float, sessions: int, tell: Callable[[
             report.problems += await left.look(report.sessions)
             report.resident.append(left.samples[-1].resident // 1024)
             now = trio.current_time() - began
-            tell(f"{report.clock}: {report.sessions} sessions, {now:.0f} s, {report.resident[-1]} MiB, {len(report.problems)} problems")
+            tell(
+                f"{report.clock}: {report.sessions} sessions, {now:.0f} s, {report.resident[-1]} MiB, {len(report.problems)} problems"
+            )
             if len(report.problems) > 50:
                 break
         runner.end()

@@ -8,7 +8,19 @@ from typing import Any
 
 import attrs
 
-KINDS = ("class", "class", "inline", "helped", "sync", "sync", "generator", "async", "async generator", "block", "careful block")
+KINDS = (
+    "class",
+    "class",
+    "inline",
+    "helped",
+    "sync",
+    "sync",
+    "generator",
+    "async",
+    "async generator",
+    "block",
+    "careful block",
+)
 
 Shape = list[Any]  # of parts, of shapes (nested pipelines), and of tuples of shapes (parallel ones)
 
@@ -65,6 +77,9 @@ ENDS = (
 )
 
 
+MOST_COPIES = 6  # of a frame, that may come out of a pipeline: each one more multiplies the time that it takes
+
+
 def draw(name: str) -> Script:
     """The script that belongs to this name."""
     rng = Random(name)
@@ -74,9 +89,13 @@ def draw(name: str) -> Script:
     if stuck == "handler" and end not in ("cancel", "outside", "cancel frame"):
         end = rng.choice(["cancel", "outside", "end timeout"])
     shape = draw_shape(rng, 0)
+    while sum(copies(shape)) > MOST_COPIES:
+        shape = draw_shape(rng, 0)
     acts: list[tuple[str, int]] = []
     for _ in range(rng.choice([0, 0, 1, 3])):
-        acts.append((rng.choice(["interrupt", "interrupt", "report", "queue", "up", "flush refused"]), rng.randint(1, 200)))
+        acts.append(
+            (rng.choice(["interrupt", "interrupt", "report", "queue", "up", "flush refused"]), rng.randint(1, 200))
+        )
     if rng.random() < 0.15:
         acts += [("fail", rng.randint(1, 100)) for _ in range(rng.randint(1, 3))]
     inside = {"part stops": "stop", "part cancels": "cancel", "fails": "fail", "fatal": "fatal"}
@@ -98,14 +117,13 @@ def draw(name: str) -> Script:
         debug=rng.random() < 0.15,
         host="alone" if end == "outside" else rng.choice(["runner", "runner", "runner", "call", "nursery"]),
         producers=[draw_producer(rng) for _ in range(rng.choice([1, 1, 2, 3]))],
-        readers=[
-            Reader(rng.choice([0, 0, rng.uniform(0, lasts)]), rng.choice([math.inf, rng.uniform(0, lasts)]),
-                   rng.choice([0, 1, 16, 64]), rng.choice([0, 0, 0.005, 0.1]))
-            for _ in range(rng.choice([0, 0, 1, 2]))
-        ],
+        readers=[draw_reader(rng, lasts) for _ in range(rng.choice([0, 0, 1, 2]))],
         observers=[rng.choice(["counts", "slow", "raises", "leaves"]) for _ in range(rng.choice([0, 0, 0, 1, 2]))],
         events=sorted(
-            (rng.uniform(0, lasts), rng.choice(["interrupt", "interrupt", "interrupt", "interrupt frame", "flush", "statistics"]))
+            (
+                rng.uniform(0, lasts),
+                rng.choice(["interrupt", "interrupt", "interrupt", "interrupt frame", "flush", "statistics"]),
+            )
             for _ in range(rng.choice([0, 1, 3, 10]))
         ),
         end=end,
@@ -128,6 +146,17 @@ def draw_shape(rng: Random, depth: int) -> Shape:
             resource = kind in ("class", "inline") and rng.random() < 0.3
             shape.append(Part(kind, rng.random() < 0.5, nap, {}, resource))
     return shape
+
+
+def draw_reader(rng: Random, lasts: float) -> Reader:
+    pause = rng.choice([0, 0, 0.005, 0.1])
+    until_the_end = math.inf if pause < 0.1 else 10.0  # a slow one holds up the whole pipeline
+    return Reader(
+        begins=rng.choice([0, 0, rng.uniform(0, lasts)]),
+        lasts=rng.choice([until_the_end, rng.uniform(0, lasts)]),
+        buffer=rng.choice([0, 1, 16, 64]),
+        pause=pause,
+    )
 
 
 def draw_producer(rng: Random) -> Producer:

@@ -216,7 +216,9 @@ class Session:
                     case "up":
                         await self.queue(Said("up", interruptible=not kept, number=next(numbers)), UP)
                     case "burst":
-                        await self.queue_all([Said("", interruptible=not kept, number=next(numbers)) for _ in range(30)])
+                        await self.queue_all(
+                            [Said("", interruptible=not kept, number=next(numbers)) for _ in range(30)]
+                        )
                     case "early":
                         if self.task.state is not TaskState.NEW or self.early == EARLY:
                             return

@@ -29,7 +29,7 @@ def first_annotation(fn: Callable[..., Any], names: Mapping[str, Any], parameter
         signature = inspect.signature(fn)
         signature.bind(*[None] * parameters)
     except (TypeError, ValueError):
-        raise ConfigurationError(f"{_name(fn)} does not have the form {form}") from None
+        raise ConfigurationError(f"{_name(fn)} is of another form, expected {form}") from None
     annotation = next(iter(signature.parameters.values())).annotation
     if annotation is inspect.Parameter.empty:
         return None
@@ -92,4 +92,5 @@ def frame_types(annotation: Any, fn: Callable[..., Any], names: Mapping[str, Any
 
 
 def _name(fn: object) -> str:
-    return getattr(fn, "__qualname__", None) or repr(fn)
+    name = getattr(fn, "__qualname__", None)
+    return name if isinstance(name, str) and name else repr(fn)

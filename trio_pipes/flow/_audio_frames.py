@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import attrs
 
+from trio_pipes._base import check_count, refuse
+
 from ._frames import ControlFrame, DataFrame, SystemFrame
 
 __all__ = [
@@ -34,6 +36,12 @@ class AudioFrame(DataFrame):
     sample_rate: int
     """Samples a second of one channel, in Hz."""
     channels: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.audio, bytes | bytearray | memoryview):
+            raise refuse(f"{type(self).__name__}(audio", self.audio, "bytes: 16-bit samples")
+        check_count(f"{type(self).__name__}(sample_rate", self.sample_rate, "a rate in Hz, of at least 1")
+        check_count(f"{type(self).__name__}(channels", self.channels)
 
     @property
     def seconds(self) -> float:

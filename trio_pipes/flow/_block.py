@@ -19,7 +19,7 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
-from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_name
+from trio_pipes._base import REQUESTED, ConfigurationError, Requested, check_name, default_name
 
 from ._annotations import caller_names, first_annotation, frame_types
 from ._frames import LIFECYCLE, DataFrame, Direction, ErrorFrame, Frame
@@ -134,12 +134,15 @@ def processor(
     `frames: Frames[SomeFrame]` (bare: any data frame) names what it takes. Set-up is the code before it asks for
     its first frame. Raises `ConfigurationError` when the function or an annotation has another form.
     """
+    if name is not None:
+        check_name("processor(name", name)
     names = caller_names(1)
     form = "async def f(frames: Frames[SomeFrame], out: Out) -> None"
 
     def decorate(fn: BlockFunction) -> Block:
         if not inspect.iscoroutinefunction(fn):
-            raise ConfigurationError(f"{getattr(fn, '__qualname__', fn)} does not have the form {form}")
+            shown = getattr(fn, "__qualname__", None) or repr(fn)
+            raise ConfigurationError(f"{shown} is of another form, expected {form}")
         annotation = first_annotation(fn, names, 2, form)
         arguments = typing.get_args(annotation)
         if annotation is not None and (typing.get_origin(annotation) or annotation) is not Frames:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterat
 from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, final, overload
 
-from trio_pipes._base import default_name
+from trio_pipes._base import check_name, default_name, refuse
 
 from ._annotations import caller_names, first_annotation, frame_types
 from ._chain import Chain
@@ -71,6 +71,10 @@ def each(
 
     Raises `ConfigurationError` when the function or its annotation has another form.
     """
+    if name is not None:
+        check_name("each(name", name)
+    if not (on_error is None or isinstance(on_error, ErrorPolicy)):
+        raise refuse("each(on_error", on_error, "ErrorPolicy.RAISE, ErrorPolicy.REPORT or None")
     names = caller_names(1)
 
     def decorate(fn: FrameFunction[Any]) -> Each:

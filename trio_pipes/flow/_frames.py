@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from trio_pipes._base import next_id
+from trio_pipes._base import check_flag, next_id, refuse
 
 __all__ = [
     "CancelFrame",
@@ -125,8 +125,8 @@ class ControlFrame(Frame):
 
 
 def _never_interruptible(frame: Frame, _: object, value: bool) -> None:
-    if value:
-        raise ValueError(f"{type(frame).__name__}(interruptible={value!r}): a lifecycle frame survives interrupts")
+    if value is not False:
+        raise refuse(f"{type(frame).__name__}(interruptible", value, "False: a lifecycle frame survives interrupts")
 
 
 @attrs.define(eq=False)
@@ -213,6 +213,13 @@ class ErrorFrame(SystemFrame):
     """The processor that it happened in."""
     fatal: bool = False
     """Ends the task."""
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.error, str):
+            raise refuse("ErrorFrame(error", self.error, "a string")
+        if not (self.exception is None or isinstance(self.exception, Exception)):
+            raise refuse("ErrorFrame(exception", self.exception, "an Exception (an instance), or None")
+        check_flag("ErrorFrame(fatal", self.fatal)
 
 
 @attrs.define(eq=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from trio.lowlevel import reschedule
+
 from ._block import BlockNode
 from ._branches import ForkNode, Join, JoinSide
 from ._chain import Chain
@@ -54,6 +56,11 @@ class Graph:
     def detach(self) -> None:
         for node in self.nodes:
             node.processor._unbind()
+            inbox = node.inbox
+            for task, _ in inbox.waiting:  # tasks from outside the run that push: theirs was not among its nurseries
+                node.late_dropped += 1
+                reschedule(task)
+            inbox.waiting.clear()
 
     # -- building; `above` is what frames come from, `head` whose task may be shared
 

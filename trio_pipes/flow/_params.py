@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
 import attrs
 
-from trio_pipes._base import ConfigurationError
+from trio_pipes._base import check_count, check_flag, check_number, refuse
 
 from ._frames import DataFrame, Frame
 
@@ -25,49 +25,41 @@ class ErrorPolicy(Enum):
     """It becomes an `ErrorFrame` upstream, and the frame that was being handled is dropped."""
 
 
-def _refuse(field: attrs.Attribute[Any], value: object, expected: str) -> ConfigurationError:
-    return ConfigurationError(f"PipelineParams({field.name}={value!r}): expected {expected}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _call(field: attrs.Attribute[Any]) -> str:
+    return f"PipelineParams({field.name}"
 
 
 def _seconds(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    if not _is_number(value) or not value > 0:  # type: ignore[operator]  # a number by then; NaN fails here
-        raise _refuse(field, value, "a number of seconds above 0 (math.inf for no limit)")
+    check_number(_call(field), value, "a number of seconds above 0 (math.inf for no limit)", above=True)
 
 
-def _seconds_or_none(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+def _seconds_or_none(_: object, field: attrs.Attribute[Any], value: object) -> None:
     if value is not None:
-        if value == math.inf:
-            raise _refuse(field, value, "a finite number of seconds, or None for no limit")
-        _seconds(instance, field, value)
+        expected = "a finite number of seconds above 0, or None for no limit"
+        check_number(_call(field), value, expected, above=True, most=sys.float_info.max)
 
 
 def _count(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise _refuse(field, value, "a whole number of at least 1")
+    check_count(_call(field), value)
 
 
 def _flag(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, bool):
-        raise _refuse(field, value, "True or False")
+    check_flag(_call(field), value)
 
 
 def _policy(_: object, field: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, ErrorPolicy):
-        raise _refuse(field, value, "ErrorPolicy.RAISE or ErrorPolicy.REPORT")
+        raise refuse(_call(field), value, "ErrorPolicy.RAISE or ErrorPolicy.REPORT")
 
 
 def _frame_types(_: object, field: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, tuple) or not all(isinstance(t, type) and issubclass(t, Frame) for t in value):
-        raise _refuse(field, value, "a tuple of frame classes")
+        raise refuse(_call(field), value, "a tuple of frame classes")
 
 
 def _metadata(_: object, field: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, Mapping):
-        raise _refuse(field, value, "a mapping")
+        raise refuse(_call(field), value, "a mapping")
 
 
 @attrs.frozen(kw_only=True)

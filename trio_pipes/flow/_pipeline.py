@@ -22,13 +22,13 @@ class Pipeline(FrameProcessor):
 
     def __init__(self, processors: Iterable[Part], *, name: str | None = None) -> None:
         super().__init__(name=name)
-        if isinstance(processors, FrameProcessor | Recipe) or not isinstance(processors, Iterable):
+        if isinstance(processors, FrameProcessor | Recipe | str | bytes) or not isinstance(processors, Iterable):
             raise ConfigurationError(
                 f"Pipeline was given {processors!r}, expected a list of processors: Pipeline([a, b, c])"
             )
         self.processors: Sequence[FrameProcessor] = tuple(made(part, "Pipeline") for part in processors)
         if not self.processors:
-            raise ConfigurationError("Pipeline([]) is empty, expected at least one processor")
+            raise ConfigurationError(f"Pipeline({processors!r}) is empty, expected at least one processor")
         refuse_twice(self)
 
     def leaves(self) -> Iterator[FrameProcessor]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
 
-from trio_pipes._base import FloodError
+from trio_pipes._base import FloodError, Place
 from trio_pipes.flow import Direction, FlushMarker, Frame, SystemFrame
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ KEPT = 10_000  # frames queued before the run, at most
 class Entrance:
     """Where frames are queued."""
 
-    def __init__(self, name: str, queue_size: int, engine: Engine) -> None:
+    def __init__(self, name: str, queue_size: int, engine: Engine, place: Place) -> None:
         self.name = name
+        self._place = place
+        self._thread = 0  # the one that the run is in: cheaper to compare than the place
         self.count = 0  # frames accepted
         self.send, self.receive = trio.open_memory_channel[Frame | list[Frame]](queue_size)
         self._engine = engine
@@ -72,6 +75,7 @@ class Entrance:
         """Accept one frame; waits for room only with an ordered frame that goes down, and not inside."""
         await checkpoint_if_cancelled()
         self.check()
+        self._place.check("queue_frame")
         if not self._open:
             self._keep(frame, direction)
         elif direction is Direction.UPSTREAM or isinstance(frame, SystemFrame):
@@ -87,7 +91,7 @@ class Entrance:
             self.check()
         if self._straight:
             inbox = self._inbox
-            if len(inbox.q) < inbox.limit:
+            if len(inbox.q) < inbox.limit and get_ident() == self._thread:
                 inbox.enqueue((frame,))
             else:
                 await self._send(frame)
@@ -102,6 +106,8 @@ class Entrance:
         """Accept a batch of ordinary frames that go down."""
         await checkpoint_if_cancelled()
         self.check()
+        if get_ident() != self._thread:
+            self._place.check("queue_frames")
         if self._straight and len(self._inbox.q) + len(batch) <= self._inbox.limit:
             self._inbox.enqueue(batch)
             self.count += len(batch)
@@ -114,6 +120,8 @@ class Entrance:
 
     async def _send(self, item: Frame | list[Frame]) -> None:
         """Through the channel."""
+        if get_ident() != self._thread:
+            self._place.check("queue_frame")
         try:
             if not self._overflow:
                 self.send.send_nowait(item)
@@ -179,6 +187,7 @@ class Entrance:
     def open(self) -> None:
         """The run has begun."""
         self._open = True
+        self._thread = get_ident()
 
     def go_live(self, at_end: Callable[[], None]) -> None:
         """Frames may go into the pipeline; `at_end` is called when all have that were accepted."""

@@ -108,7 +108,7 @@ class Observers:
     def remove(self, observer: object) -> None:
         """Raises `ValueError` for one that is not there."""
         if not any(known is observer for known in self._observers):
-            raise ValueError(f"{self._owner}: {observer!r} does not observe it")
+            raise ValueError(f"{self._owner}: {observer!r} does not observe it, expected an observer that was added")
         self._forget(observer)
 
     def _forget(self, observer: object) -> None:

@@ -22,7 +22,16 @@ import attrs
 import trio
 from trio_util import AsyncValue
 
-from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_name, next_id
+from trio_pipes._base import (
+    REQUESTED,
+    Requested,
+    check_flag,
+    check_iterable,
+    check_name,
+    check_number,
+    default_name,
+    next_id,
+)
 
 from ._observers import RUNNER_EVENTS, observers as make_observers
 from ._roster import Entry, Roster
@@ -82,10 +91,14 @@ class PipelineRunner:
         grace_period: float = 30.0,
         force_gc: bool = False,
     ) -> None:
-        if name is not None and (not isinstance(name, str) or not name):
-            raise ConfigurationError(f"PipelineRunner(name={name!r}): expected a non-empty string")
-        if isinstance(grace_period, bool) or not isinstance(grace_period, int | float) or not grace_period >= 0:
-            raise ConfigurationError(f"PipelineRunner(grace_period={grace_period!r}): expected seconds, 0 or more")
+        if name is not None:
+            check_name("PipelineRunner(name", name)
+        check_iterable("PipelineRunner(observers", observers, "a list of observers")
+        check_flag("PipelineRunner(handle_sigint", handle_sigint)
+        if handle_sigterm is not None:
+            check_flag("PipelineRunner(handle_sigterm", handle_sigterm)
+        check_number("PipelineRunner(grace_period", grace_period, "seconds, 0 or more")
+        check_flag("PipelineRunner(force_gc", force_gc)
         self.id: int = next_id()
         self.name: str = name or default_name(type(self))
         self._observers = make_observers(self.name, RUNNER_EVENTS, observers)
@@ -147,6 +160,7 @@ class PipelineRunner:
 
     def get_worker(self, name: str) -> Worker | None:
         """The worker of that name that is up or waiting to start, or None."""
+        check_name(f"{self.name}.get_worker(name", name)
         entry = self._roster.get(name)
         return None if entry is None else entry.worker
 
@@ -359,6 +373,8 @@ class PipelineRunner:
 
     async def wait_ready(self, *names: str) -> None:
         """Wait until the workers of these names (none: all that are there now) are ready."""
+        for name in names:
+            check_name(f"{self.name}.wait_ready(name", name)
         wanted = frozenset(names) if names else frozenset(entry.name for entry in self._roster)
         await self._ready.wait_value(lambda ready: wanted <= ready)
 

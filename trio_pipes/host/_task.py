@@ -12,7 +12,19 @@ import outcome
 import trio
 from trio_util import AsyncValue
 
-from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_name, next_id, step
+from trio_pipes._base import (
+    REQUESTED,
+    ConfigurationError,
+    Place,
+    Requested,
+    check_iterable,
+    check_methods,
+    check_name,
+    check_number,
+    default_name,
+    next_id,
+    step,
+)
 from trio_pipes.flow import (
     CancelFrame,
     CancelTaskFrame,
@@ -65,10 +77,11 @@ class PipelineTask:
             raise ConfigurationError(f"PipelineTask was given {pipeline!r}, expected a Pipeline: Pipeline([...])")
         if params is not None and not isinstance(params, PipelineParams):
             raise ConfigurationError(f"PipelineTask(params={params!r}): expected PipelineParams(...)")
-        if clock is not None and not (hasattr(clock, "start") and hasattr(clock, "get_time")):
-            raise ConfigurationError(f"PipelineTask(clock={clock!r}): expected a clock, with start() and get_time()")
-        if name is not None and (not isinstance(name, str) or not name):
-            raise ConfigurationError(f"PipelineTask(name={name!r}): expected a non-empty string")
+        if clock is not None:
+            check_methods("PipelineTask(clock", clock, ["start", "get_time"], "a clock, with start() and get_time()")
+        if name is not None:
+            check_name("PipelineTask(name", name)
+        check_iterable("PipelineTask(observers", observers, "a list of observers")
         self.id: int = next_id()
         self.name: str = name or default_name(type(self))
         self.pipeline: FrameProcessor = pipeline
@@ -81,7 +94,8 @@ class PipelineTask:
         self._answers = Answers(self, self._observers, self._asked, self._broken_off)
         self._engine = Engine(self._graph, self.params, self._answers)
         self._engine.start.metadata.update(self.params.start_metadata)
-        self._entrance = Entrance(self.name, self.params.queue_size, self._engine)
+        self._place = Place(self.name)
+        self._entrance = Entrance(self.name, self.params.queue_size, self._engine, self._place)
         self._state: AsyncValue[TaskState] = AsyncValue(TaskState.NEW)
         self._finished: AsyncValue[bool] = AsyncValue(False)
         self._last: EndFrame | StopFrame | None = None  # asked for
@@ -109,6 +123,7 @@ class PipelineTask:
             await trio.lowlevel.checkpoint()
             assert self._result is not None
             return self._result
+        self._place.enter()
         self._step("run")
         self._entrance.open()
 
@@ -133,6 +148,7 @@ class PipelineTask:
                 self._result = result
                 nursery.cancel_scope.cancel(reason=f"{self.name} is over")
         finally:
+            self._place.leave()
             self._finished.value = True
         if self._started_at is None and result.state is not TaskState.FAILED:
             task_status.started(self)
@@ -226,7 +242,7 @@ class PipelineTask:
                 async for frame in frames:
                     await self.queue_frame(frame, direction)
             return
-        if isinstance(frames, Frame) or not isinstance(frames, Iterable):
+        if isinstance(frames, Frame | str | bytes) or not isinstance(frames, Iterable):
             raise TypeError(f"{self.name}.queue_frames was given {frames!r}, expected an iterable of frames")
         if direction is not Direction.DOWNSTREAM:
             for frame in frames:
@@ -264,6 +280,7 @@ class PipelineTask:
         return self._ask_end(EndFrame(reason=reason))
 
     def _ask_end(self, last: EndFrame | StopFrame) -> Requested:
+        self._place.check("stop_when_done")
         if self._last is None and self.state not in FINAL:
             self._last = last
             if self._reason is None:
@@ -276,6 +293,7 @@ class PipelineTask:
 
     def cancel(self, reason: str | None = None) -> Requested:
         """Cancel the run now; cleanup runs. Before the run: it will not run."""
+        self._place.check("cancel")
         if self._cancelled or self.state in FINAL:
             return REQUESTED
         self._cancelled = True
@@ -296,6 +314,7 @@ class PipelineTask:
 
     def interrupt(self) -> Requested:
         """Make every interruptible frame in the pipeline stale, whatever `allow_interruptions` says."""
+        self._place.check("interrupt")
         self._engine.interrupt()
         return REQUESTED
 
@@ -308,9 +327,10 @@ class PipelineTask:
 
     async def wait_state(self, *states: TaskState) -> TaskState:
         """Wait until the task is in one of these states; gives that state."""
-        wanted = frozenset(states)
-        if not wanted or not all(isinstance(state, TaskState) for state in wanted):
+        if not states or not all(isinstance(state, TaskState) for state in states):
             raise ConfigurationError(f"{self.name}.wait_state was given {states!r}, expected TaskState members")
+        self._place.check("wait_state")
+        wanted = frozenset(states)
         return await self._state.wait_value(lambda state: state in wanted)
 
     def has_finished(self) -> bool:
@@ -329,6 +349,8 @@ class PipelineTask:
 
         Answers that go up are not waited for. A task that ends first gives whether it handled everything.
         """
+        if timeout is not None:
+            check_number(f"{self.name}.flush(timeout", timeout, "seconds of 0 or more, or None for no limit")
         self._refuse_inside("flush")
         marker = FlushMarker(reached=trio.Event())
         self._flushes.add(marker)
@@ -347,6 +369,7 @@ class PipelineTask:
             self._flushes.discard(marker)
 
     def _refuse_inside(self, call: str) -> None:
+        self._place.check(call)
         if self._engine.is_inside():
             raise RuntimeError(f"{self.name}.{call}() inside one of its own processors would wait for itself")
 
@@ -370,6 +393,7 @@ class PipelineTask:
             )
         if not isinstance(direction, Direction):
             raise ConfigurationError(f"{self.name}.open_output(direction={direction!r}): expected a Direction")
+        self._place.check("open_output")
         send, receive = trio.open_memory_channel[Frame](buffer)
         output = Output(types or (Frame,), send)
         end = self._graph.sink if direction is Direction.DOWNSTREAM else self._graph.source

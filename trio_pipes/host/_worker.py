@@ -44,7 +44,7 @@ def check_is_worker(worker: object, who: str) -> None:
     missing = [name for name in ("name", "run", "stop_when_done", "cancel") if not hasattr(worker, name)]
     if missing:
         hint = " Put a pipeline into a task: PipelineTask(pipeline)." if hasattr(worker, "process_frame") else ""
-        raise TypeError(f"{who} was given {worker!r}, which is no worker: it has no {', '.join(missing)}.{hint}")
+        raise TypeError(f"{who} was given {worker!r}, expected a worker: it has no {', '.join(missing)}.{hint}")
     name = worker.name  # type: ignore[attr-defined]  # looked at just above
     if not isinstance(name, str) or not name:
         raise ConfigurationError(f"{who} was given {worker!r}, whose name is {name!r}, expected a non-empty string")

@@ -50,6 +50,8 @@ async def run_pipeline(
 
     `pipeline` may also be a list of processors. Raises what the task's `run()` raises.
     """
+    if isinstance(frames, Frame | str | bytes) or not isinstance(frames, Iterable):
+        raise TypeError(f"run_pipeline was given {frames!r} as frames, expected an iterable of frames")
     if not isinstance(pipeline, FrameProcessor):
         pipeline = Pipeline(pipeline)
     task = PipelineTask(pipeline, params, observers=observers)

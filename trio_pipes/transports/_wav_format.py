@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 
 import attrs
 
-from trio_pipes._base import ConfigurationError
+from trio_pipes._base import ConfigurationError, check_path
 
 # Lengths that programs write which send a WAV to a pipe and do not know its length: ffmpeg and sox the first,
 # espeak-ng the second. They mean "until the end of the file".
@@ -71,6 +71,7 @@ def read_wav_format(path: str | os.PathLike[str]) -> WavFormat:
             was found, what was expected and how to convert it.
         OSError: the file cannot be read.
     """
+    check_path("read_wav_format(path", path)
     with Path(path).open("rb") as file:
         return check_wav_format(file, path)
 

@@ -19,7 +19,7 @@ from typing import Final
 
 import trio
 
-from trio_pipes._base import ConfigurationError, outside
+from trio_pipes._base import check_count, check_flag, check_path, outside
 from trio_pipes.flow import (
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
@@ -66,8 +66,10 @@ class WavSink(FrameProcessor):
         name: str | None = None,
     ) -> None:
         super().__init__(name)
-        if sample_rate is not None and sample_rate < 1:
-            raise ConfigurationError(f"WavSink(sample_rate={sample_rate!r}): expected a rate in Hz")
+        check_path("WavSink(path", path)
+        if sample_rate is not None:
+            check_count("WavSink(sample_rate", sample_rate, "a rate in Hz, or None")
+        check_flag("WavSink(paced", paced)
         self._path = path
         self._asked_rate = sample_rate
         self._paced = paced

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import trio
 
-from trio_pipes._base import ConfigurationError, outside
+from trio_pipes._base import check_count, check_flag, check_number, check_path, outside
 from trio_pipes.flow import (
     Direction,
     EndFrame,
@@ -24,6 +25,9 @@ from trio_pipes.flow import (
 from ._wav_reader import READ_AHEAD, WavReader
 
 __all__ = ["WavSource"]
+
+# Seconds of silence that may follow a file. They are made as they are played, and an hour is more than anybody waits.
+LONGEST_TAIL: Final = 3600.0
 
 
 class WavSource(FrameProcessor):
@@ -48,11 +52,13 @@ class WavSource(FrameProcessor):
         name: str | None = None,
     ) -> None:
         super().__init__(name)
-        if not (sample_rate is None or sample_rate > 0) or not 0 < frame_seconds <= READ_AHEAD or tail < 0:
-            raise ConfigurationError(
-                f"WavSource(sample_rate={sample_rate!r}, frame_seconds={frame_seconds!r}, tail={tail!r}): expected a rate in "
-                f"Hz, frames of at most {READ_AHEAD} s, and a tail of 0 s or more"
-            )
+        check_path("WavSource(path", path)
+        if sample_rate is not None:
+            check_count("WavSource(sample_rate", sample_rate, "a rate in Hz, or None")
+        most = f"seconds above 0 and of at most {READ_AHEAD}"
+        check_number("WavSource(frame_seconds", frame_seconds, most, above=True, most=READ_AHEAD)
+        check_number("WavSource(tail", tail, f"seconds from 0 to {LONGEST_TAIL:g}", most=LONGEST_TAIL)
+        check_flag("WavSource(paced", paced)
         self._path = path
         self._asked_rate = sample_rate
         self._frame_seconds = frame_seconds

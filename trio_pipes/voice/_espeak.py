@@ -20,7 +20,7 @@ from typing import Any, Final, final
 import attrs
 import trio
 
-from trio_pipes._base import ConfigurationError, MissingExtra, outside
+from trio_pipes._base import ConfigurationError, MissingExtra, check_count, outside, refuse
 
 __all__ = ["Espeak", "Speech"]
 
@@ -42,12 +42,12 @@ class Espeak:
     """Speaks with a voice of espeak-ng: `"en-us"`, `"en-gb"`, `"en-us+f3"` (`espeak-ng --voices` lists them)."""
 
     def __init__(self, voice: str = "en-us", *, words_per_minute: int = 150) -> None:
-        if not voice or voice.startswith("-"):
-            raise ConfigurationError(f"Espeak(voice={voice!r}): expected the name of a voice, such as 'en-us'")
-        if not 80 <= words_per_minute <= 450:
-            raise ConfigurationError(
-                f"Espeak(words_per_minute={words_per_minute!r}): expected 80 to 450, as espeak-ng takes it"
-            )
+        if not isinstance(voice, str) or not voice.isprintable() or voice.startswith("-") or not voice:
+            raise refuse("Espeak(voice", voice, "the name of a voice, such as 'en-us'")
+        expected = "a whole number from 80 to 450, as espeak-ng takes it"
+        check_count("Espeak(words_per_minute", words_per_minute, expected, least=80)
+        if words_per_minute > 450:
+            raise refuse("Espeak(words_per_minute", words_per_minute, expected)
         self.voice = voice
         self.words_per_minute = words_per_minute
 

@@ -12,7 +12,7 @@ from typing import Final, final
 import attrs
 import trio
 
-from trio_pipes._base import ConfigurationError, MissingExtra
+from trio_pipes._base import MissingExtra, check_count, check_iterable, check_number, refuse
 
 from ._child import Child, open_child
 
@@ -74,13 +74,16 @@ class PocketSphinx:
         dither: float = 0.003,
         seed: int = 1,
     ) -> None:
-        self._sentences = [" ".join(sentence.split()) for sentence in sentences]
-        if not any(self._sentences) or isinstance(sentences, str):
-            raise ConfigurationError(f"PocketSphinx was given {sentences!r}, expected the sentences to recognise")
-        if not 0 <= dither < 1:
-            raise ConfigurationError(
-                f"PocketSphinx(dither={dither!r}): expected 0 or more, and less than 1 (full scale)"
-            )
+        expected = "the sentences to recognise, at least one"
+        check_iterable("PocketSphinx(sentences", sentences, expected)
+        given = list(sentences)
+        if not all(isinstance(sentence, str) for sentence in given) or not any(map(str.split, given)):
+            raise refuse("PocketSphinx(sentences", sentences, expected)
+        self._sentences = [" ".join(sentence.split()) for sentence in given]
+        if not (pronunciations is None or _are_words(pronunciations)):
+            raise refuse("PocketSphinx(pronunciations", pronunciations, "words and their phones: {'trio': 'T R IY OW'}")
+        check_number("PocketSphinx(dither", dither, "0 or more, and less than 1 (full scale)", most=0.999_999)
+        check_count("PocketSphinx(seed", seed, "a whole number of 0 or more", least=0)
         self._settings = {"pronunciations": dict(pronunciations or {}), "dither": dither, "seed": seed}
 
     @asynccontextmanager
@@ -102,3 +105,9 @@ class PocketSphinx:
             await child.ask(b"M", json.dumps({"sentences": self._sentences, **self._settings}).encode())
             await trio.lowlevel.checkpoint()
             yield Recognition(child)
+
+
+def _are_words(pronunciations: object) -> bool:
+    if not isinstance(pronunciations, Mapping):
+        return False
+    return all(isinstance(part, str) and part for pair in pronunciations.items() for part in pair)

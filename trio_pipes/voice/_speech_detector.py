@@ -6,7 +6,7 @@ from enum import Enum
 
 import attrs
 
-from trio_pipes._base import ConfigurationError
+from trio_pipes._base import ConfigurationError, check_number, refuse
 
 __all__ = ["SpeechDetector", "SpeechEvent", "SpeechRules"]
 
@@ -34,6 +34,8 @@ class SpeechRules:
     """A sentence is taken to be over after so long, so that a radio in the room cannot grow one without bound."""
 
     def __attrs_post_init__(self) -> None:
+        for field in attrs.fields(SpeechRules):
+            check_number(f"SpeechRules({field.name}", getattr(self, field.name), "a number of 0 or more")
         if not 0 <= self.stop_below <= self.start_above <= 1:
             raise ConfigurationError(
                 f"SpeechRules(start_above={self.start_above!r}, stop_below={self.stop_below!r}): expected "
@@ -59,8 +61,14 @@ class SpeechDetector:
     silence: float = attrs.field(default=0.0, init=False)
     """How long it has been silent since then, in seconds."""
 
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.rules, SpeechRules):
+            raise refuse("SpeechDetector(rules", self.rules, "SpeechRules(...)")
+        check_number("SpeechDetector(window", self.window, "seconds above 0", above=True, most=60.0)
+
     def take(self, probability: float) -> SpeechEvent | None:
         """One more window."""
+        check_number("SpeechDetector.take(probability", probability, "a probability from 0 to 1", most=1.0)
         is_speech = probability >= (self.rules.stop_below if self.speaking else self.rules.start_above)
         if not self.speaking:
             self.voiced = self.voiced + self.window if is_speech else 0.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from typing import Final, Protocol
 
-from trio_pipes._base import ConfigurationError
+from trio_pipes._base import ConfigurationError, check_count, check_methods, check_number
 from trio_pipes.flow import (
     Direction,
     Frame,
@@ -20,6 +20,9 @@ from ._frames import TranscriptionFrame
 from ._pocketsphinx import Heard
 
 __all__ = ["Recogniser", "SpeechToText"]
+
+# Seconds before a sentence that can be kept for it: memory that is held all the time.
+LONGEST_LEAD_IN: Final = 60.0
 
 
 class OpenRecogniser(Protocol):
@@ -60,8 +63,11 @@ class SpeechToText(FrameProcessor):
 
     def __init__(self, recogniser: Recogniser, *, lead_in: float = 0.5, name: str | None = None) -> None:
         super().__init__(name)
-        if lead_in < 0:
-            raise ConfigurationError(f"SpeechToText(lead_in={lead_in!r}): expected 0 s or more")
+        expected = "a recogniser, with open() and sample_rate, such as PocketSphinx([...])"
+        check_methods("SpeechToText(recogniser", recogniser, ["open"], expected)
+        rate = getattr(recogniser, "sample_rate", None)
+        check_count(f"SpeechToText(recogniser={recogniser!r} with sample_rate", rate, "a rate in Hz")
+        check_number("SpeechToText(lead_in", lead_in, f"seconds from 0 to {LONGEST_LEAD_IN:g}", most=LONGEST_LEAD_IN)
         self._recogniser = recogniser
         self._lead_in_bytes = 2 * round(lead_in * recogniser.sample_rate)
         self._recent = bytearray()

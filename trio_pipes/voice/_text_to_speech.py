@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
+from trio_pipes._base import check_methods
 from trio_pipes.flow import Direction, Frame, FrameProcessor, OutputAudioFrame, TextFrame
 
 from ._espeak import Speech
@@ -32,6 +33,8 @@ class TextToSpeech(FrameProcessor):
 
     def __init__(self, synthesiser: Synthesiser, *, name: str | None = None) -> None:
         super().__init__(name)
+        expected = "a synthesiser, with speak(), such as Espeak()"
+        check_methods("TextToSpeech(synthesiser", synthesiser, ["speak"], expected)
         self._synthesiser = synthesiser
 
     @asynccontextmanager

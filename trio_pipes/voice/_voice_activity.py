@@ -8,7 +8,7 @@ from typing import Protocol
 
 import trio
 
-from trio_pipes._base import ConfigurationError, outside
+from trio_pipes._base import ConfigurationError, check_callable, check_flag, outside, refuse
 from trio_pipes.flow import (
     Direction,
     EndFrame,
@@ -60,6 +60,10 @@ class VoiceActivity(FrameProcessor):
         name: str | None = None,
     ) -> None:
         super().__init__(name)
+        check_callable("VoiceActivity(model", model, "what makes a model when it is called, such as SileroVad")
+        if not (rules is None or isinstance(rules, SpeechRules)):
+            raise refuse("VoiceActivity(rules", rules, "SpeechRules(...), or None")
+        check_flag("VoiceActivity(interrupts", interrupts)
         self._make_model = model
         self._rules = rules or SpeechRules()
         self._interrupts = interrupts

@@ -1,0 +1,136 @@
+"""Everything public that makes something, given what it cannot take: a clear refusal, or it works.
+
+`nox -s fuzz` tries many more.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+from enum import Enum
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from examples import examples
+from junk import Refusal, junk, value_of
+from trio_pipes import Frame, FrameProcessor, Pipeline
+from trio_pipes.voice import PocketSphinx, SpeechRules
+
+MODULES = ("trio_pipes", "trio_pipes.testing", "trio_pipes.transports", "trio_pipes.voice")
+
+# Arguments that are needed, as good ones; each call makes its own.
+NEEDED: dict[str, Callable[[], dict[str, Any]]] = {
+    "Pipeline": lambda: {"processors": [FrameProcessor()]},
+    "ParallelPipeline": lambda: {"branches": [FrameProcessor()]},
+    "PipelineTask": lambda: {"pipeline": Pipeline([FrameProcessor()])},
+    "AudioFrame": lambda: {"audio": b"", "sample_rate": 8000},
+    "InputAudioFrame": lambda: {"audio": b"", "sample_rate": 8000},
+    "OutputAudioFrame": lambda: {"audio": b"", "sample_rate": 8000},
+    "UserStartedSpeakingFrame": lambda: {"at": 0.0},
+    "UserStoppedSpeakingFrame": lambda: {"at": 0.0},
+    "BotStartedSpeakingFrame": lambda: {"at": 0.0},
+    "BotStoppedSpeakingFrame": lambda: {"at": 0.0},
+    "TranscriptionFrame": lambda: {"text": ""},
+    "WavSource": lambda: {"path": "in.wav"},
+    "WavSink": lambda: {"path": "out.wav"},
+    "PocketSphinx": lambda: {"sentences": ["yes", "no"]},
+    "SpeechToText": lambda: {"recogniser": PocketSphinx(["yes"])},
+    "TextToSpeech": lambda: {"synthesiser": _Speaks()},
+    "each": lambda: {"fn": lambda frame: frame},
+    "SpeechDetector": lambda: {"rules": SpeechRules(), "window": 0.032},
+}
+
+# Not made by users: records that tell of something, protocols, enumerations, handles, and what every exception takes.
+NOT_MADE = {
+    *(
+        "LaneStatistics",
+        "NodeStatistics",
+        "RunnerStatistics",
+        "TaskResult",
+        "TaskStatistics",
+        "Requested",
+        "Frames",
+        "Out",
+    ),
+    *("Received", "Speech", "Heard", "WavFormat"),
+}
+
+
+class _Speaks:
+    async def speak(self, text: str) -> None:
+        pass
+
+
+def made_by_users() -> dict[str, Callable[..., Any]]:
+    found: dict[str, Callable[..., Any]] = {}
+    for module in map(importlib.import_module, MODULES):
+        for name in module.__all__:
+            thing = getattr(module, name)
+            is_class = inspect.isclass(thing)
+            if name in NOT_MADE or inspect.iscoroutinefunction(thing):
+                continue
+            if is_class and (issubclass(thing, Exception | Enum) or getattr(thing, "_is_protocol", False)):
+                continue
+            if is_class or name in ("each", "processor"):
+                found[name] = thing
+    return found
+
+
+MAKERS = made_by_users()
+
+
+def call(make: Callable[..., Any], given: dict[str, Any]) -> Any:
+    """Call with these by name, and what can only be given by place by place."""
+    args, kwargs = [], {}
+    for name, parameter in inspect.signature(make).parameters.items():
+        if name in given:
+            if parameter.kind is parameter.POSITIONAL_ONLY or parameter.kind is parameter.VAR_POSITIONAL:
+                args.append(given[name])
+            else:
+                kwargs[name] = given[name]
+    return make(*args, **kwargs)
+
+
+def parameters(make: Callable[..., Any]) -> list[str]:
+    return [
+        name
+        for name, parameter in inspect.signature(make).parameters.items()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(MAKERS))
+def test_what_is_needed_is_enough(name: str) -> None:
+    assert call(MAKERS[name], NEEDED.get(name, dict)()) is not None
+
+
+# A frame is a plain record: its fields are whatever its maker and its reader agree on, and so it may also just work.
+@pytest.mark.parametrize("name", sorted(name for name, make in MAKERS.items() if parameters(make)))
+@examples(60)
+@given(data=st.data())
+def test_a_constructor_refuses_clearly_or_works(name: str, data: st.DataObject) -> None:
+    make = MAKERS[name]
+    changed = data.draw(st.sets(st.sampled_from(parameters(make)), min_size=1, max_size=2), label="arguments")
+    names = {argument: data.draw(junk, label=argument) for argument in sorted(changed)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _try(name, make, names)
+
+
+def _try(name: str, make: Callable[..., Any], names: dict[str, str]) -> None:
+    with ExitStack() as stack:
+        values = {argument: stack.enter_context(value_of(kind)) for argument, kind in names.items()}
+        shown = f"{name}({', '.join(f'{argument}={kind}' for argument, kind in names.items())})"
+        try:
+            made = call(make, {**NEEDED.get(name, dict)(), **values})
+        except Exception as exc:
+            Refusal(exc, shown, tuple(values.values())).check()
+        else:
+            repr(made)
+            if isinstance(made, Frame):
+                _ = made.name, made.metadata, getattr(made, "seconds", None)
