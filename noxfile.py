@@ -69,6 +69,28 @@ def tests(session: nox.Session) -> None:
         session.run("python", "-m", "pytest", "-n", "2", "-m", "not server", *session.posargs)
 
 
+# ------------------------------------------------------------------------------------------------- for long, at random
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Random sessions, an hour on the autojump clock and ten minutes on the real one: nothing is lost, nothing is left."""
+    session.install(*exact(session), "-e", ".")
+    session.run("python", "-m", "soak", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Wrong values into everything public, and the models with many new examples: `nox -s fuzz -- 20` tries 20 times as many."""
+    session.install(*exact(session), "-e", EVERY_EXTRA, *group("tests"))
+    times = session.posargs[0] if session.posargs else "10"
+    models = ["tests/flow/test_model.py", "tests/host/test_random_lives.py"]
+    session.run(
+        *("python", "-m", "pytest", "-q", "-n", "2", "tests/fuzz", *models, *session.posargs[1:]),
+        env={"TRIO_PIPES_EXAMPLES": times},
+    )
+
+
 # --------------------------------------------------------------------------------------------- other Pythons and trios
 
 

@@ -170,7 +170,7 @@ def test_a_method_refuses_clearly_or_works(name: str, method: str, moment: str, 
             if name not in subject.hands:
                 return  # a block's are made when it runs
             fn = getattr(subject.hands[name], method)
-            everything = [p for p in inspect.signature(fn).parameters]
+            everything = list(inspect.signature(fn).parameters)
             chosen = set(needed(fn))
             if everything:
                 chosen |= data.draw(st.sets(st.sampled_from(everything), max_size=2), label="arguments")

@@ -184,8 +184,7 @@ async def test_an_output_is_not_opened_from_another_trio_run(autojump_clock) -> 
         assert "open_output" in str(error)
 
 
-# A processor is not the task: its push is the hot path, which looks at nothing.
-@pytest.mark.xfail(strict=True, reason="the push wakes the wrong run's scheduler, and nobody wakes the right one's")
+# A processor is not the task: its push is the hot path, which looks at nothing; whoever wakes the neighbour does.
 async def test_a_push_from_another_trio_run_is_refused_and_hurts_nobody(autojump_clock) -> None:
     first, last = Probe(), Probe()
     task = task_of(first, last)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import suppress
 
 import trio
 
@@ -30,11 +30,9 @@ class Place:
         """Raise `RuntimeError` where `call` is not made from the Trio run that this runs in."""
         if self._token is None:
             return
-        here: Any = None
-        try:
+        here = None
+        with suppress(RuntimeError):  # a thread without a Trio run
             here = trio.lowlevel.current_trio_token()
-        except RuntimeError:
-            pass  # a thread without a Trio run
         if here is not self._token:
             raise RuntimeError(
                 f"{self._name}.{call}() was called from another thread or another Trio run than the one it runs in. "
