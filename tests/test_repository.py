@@ -53,7 +53,13 @@ def test_ci_runs_every_other_session() -> None:
         if isinstance(node, ast.FunctionDef) and any("session" in ast.unparse(it) for it in node.decorator_list)
     }
     (last,) = re.findall(r"^\.venv/bin/nox -s (.*)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
-    assert sessions - set(last.split()) == {"tests", "demo", "bench", "soak", "fuzz"}  # the first, two that judge nothing, two for long
+    assert sessions - set(last.split()) == {
+        "tests",
+        "demo",
+        "bench",
+        "soak",
+        "fuzz",
+    }  # the first, two that judge nothing, two for long
 
 
 # ------------------------------------------------------------------------------------------ what no file may contain

@@ -16,13 +16,13 @@ from trio_pipes import Direction
 DOWN = Direction.DOWNSTREAM
 
 
-def test_a_minute_of_sessions_leaves_nothing_and_loses_nothing() -> None:
+def test_some_sessions_leaves_nothing_and_loses_nothing() -> None:
     told: list[str] = []
-    report = soak("autojump", "test", seconds=30, sessions=60, tell=told.append)
+    report = soak("autojump", "test", seconds=20, sessions=48, tell=told.append)
     assert report.problems == []
-    assert report.sessions >= 60
+    assert report.sessions >= 48
     assert report.frames > 1000
-    assert report.seconds >= 30
+    assert report.seconds >= 20
     assert set(report.states) == {"cancelled", "ended", "failed", "stopped"}
     assert told
     assert "problems  0" in table(report)

@@ -351,6 +351,151 @@ async def test_what_needs_a_run_is_refused_before_it(autojump_clock, what):
             getattr(part, what)()
 
 
+# The frames of a block have one reader, its own task; another one is told so, and Trio is not upset.
+@pytest.mark.parametrize("readers", [1, 2])
+@pytest.mark.parametrize("block_reads_first", [False, True])
+async def test_frames_are_read_by_the_task_of_the_block(autojump_clock, readers, block_reads_first):
+    @processor
+    async def shares(frames: Frames[TextFrame], out: Out) -> None:
+        async def read() -> None:
+            async for frame in frames:
+                await out.push(frame)
+
+        if block_reads_first:
+            async for frame in frames:
+                await out.push(frame)
+                break
+        async with trio.open_nursery() as nursery:
+            for _ in range(readers):
+                nursery.start_soon(read)
+
+    async def slow_stream():
+        for frame in said("a", "b"):
+            yield frame
+            await trio.sleep(1)
+
+    task = PipelineTask(Pipeline([shares]))
+    with trio.fail_after(HUNG), pytest.raises(ExceptionGroup) as caught:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(task.run)
+            try:
+                await task.queue_frames(slow_stream())
+                await trio.sleep_forever()
+            except trio.BrokenResourceError:
+                pass
+    (error, *_) = leaves_of(caught.value)
+    assert isinstance(error, RuntimeError)
+    assert "memory channel" in str(error)
+
+
+# Two loops, one in the other, in the block's own task: the inner one takes the rest.
+async def test_frames_may_be_read_by_two_loops_of_a_block(autojump_clock):
+    @processor
+    async def nested(frames: Frames[TextFrame], out: Out) -> None:
+        async for frame in frames:
+            await out.push(frame)
+            async for later in frames:
+                await out.push(TextFrame(later.text + "!"))
+
+    assert texts((await run_pipeline([nested], said("a", "b", "c"))).down) == ["a", "b!", "c!"]
+
+
+# What a block has kept answers after the end, and does nothing.
+async def test_what_a_block_has_kept_does_nothing_after_the_end(autojump_clock):
+    kept = []
+
+    @processor
+    async def keeps(frames: Frames[TextFrame], out: Out) -> None:
+        kept[:] = [frames, out]
+        async for frame in frames:
+            await out.push(frame)
+
+    await run_pipeline([keeps], said("a"))
+    frames, out = kept
+    with trio.fail_after(1):
+        await out.push(text("late"))
+        assert [frame async for frame in frames] == []
+    with frames.interruptible():
+        frames.pass_rest()
+    out.interrupt()
+    assert out.task.state is TaskState.ENDED
+
+
+# A frame goes by another block's way out: from there it goes on.
+async def test_a_block_may_push_by_another_ones_way_out(autojump_clock):
+    kept = []
+
+    @processor
+    async def above(frames: Frames[TextFrame], out: Out) -> None:
+        kept[:] = [out]
+        async for frame in frames:
+            await out.push(frame)
+
+    @processor
+    async def below(frames: Frames[TextFrame], out: Out) -> None:
+        async for frame in frames:
+            if frame.text == "a":
+                await kept[0].push(text("again"))
+            await out.push(frame)
+
+    async with live([above, below], queue_size=1) as now:
+        await now.say("a")
+        await trio.sleep(1)
+        assert now.texts == ["a", "again"]
+
+
+# What is no async context manager is refused at set-up, and no coroutine is left behind.
+@pytest.mark.parametrize("kind", ["coroutine", "generator", "nothing"])
+async def test_a_lifespan_of_another_form_is_refused(autojump_clock, kind):
+    class Wrong(FrameProcessor):
+        if kind == "coroutine":
+
+            async def lifespan(self):
+                raise AssertionError
+
+        elif kind == "generator":
+
+            async def lifespan(self):
+                yield
+
+        else:
+
+            def lifespan(self):
+                return None
+
+    with pytest.raises((ExceptionGroup, ConfigurationError)) as caught:
+        await run_pipeline([Wrong()], said("a"))
+    (error,) = leaves_of(caught.value)
+    assert isinstance(error, ConfigurationError)
+    assert "Wrong.lifespan()" in str(error)
+
+
+# A function that never stops giving, and one that starts a Trio run of its own.
+async def test_an_endless_function_lets_the_others_live(autojump_clock):
+    task = PipelineTask(Pipeline([each(lambda frame: iter(lambda: TextFrame("more"), None)), Sees()]))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(task.run)
+        await task.queue_frame(text("a"))
+        for _ in range(100):
+            await trio.lowlevel.checkpoint()
+        task.cancel()
+    assert task.state is TaskState.CANCELLED
+
+
+async def test_a_trio_run_inside_a_processor_is_an_error_of_that_processor(autojump_clock):
+    with pytest.raises(ExceptionGroup) as caught:
+        await run_pipeline([each(lambda frame: trio.run(trio.sleep, 0))], said("a"))
+    (error,) = leaves_of(caught.value)
+    assert "from inside" in str(error)
+    assert any("<lambda>" in note for note in error.__notes__)
+
+
+def leaves_of(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [inner for part in error.exceptions for inner in leaves_of(part)]
+    return [error]
+
+
 # -- found by the soak and the models
 
 

@@ -189,6 +189,11 @@ class BlockInbox(Inbox):
             self._parked = False
             return Abort.SUCCEEDED
 
+        if current_task() is not self._task:
+            raise RuntimeError(
+                f"{self.node.name!r}: its frames are read by another task than the block's own. Read them in the block "
+                "itself, and hand them to its other tasks by a memory channel."
+            )
         self.active = False
         self._parked = True
         await wait_task_rescheduled(abort)

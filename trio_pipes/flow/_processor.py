@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -151,6 +152,8 @@ class FrameProcessor:
             return None
         manager = self.lifespan()
         if not hasattr(manager, "__aenter__"):
+            if inspect.iscoroutine(manager):
+                manager.close()
             raise ConfigurationError(
                 f"{type(self).__name__}.lifespan() gave {manager!r}, expected an async context manager. "
                 "Decorate it with @contextlib.asynccontextmanager."

@@ -52,6 +52,12 @@ async def run_pipeline(
     """
     if isinstance(frames, Frame | str | bytes) or not isinstance(frames, Iterable):
         raise TypeError(f"run_pipeline was given {frames!r} as frames, expected an iterable of frames")
+    if not isinstance(direction, Direction):
+        raise TypeError(f"run_pipeline was given the direction {direction!r}, expected a member of Direction")
+    given = tuple(frames)
+    for frame in given:
+        if not isinstance(frame, Frame):
+            raise TypeError(f"run_pipeline was given {frame!r} among the frames, expected a Frame")
     if not isinstance(pipeline, FrameProcessor):
         pipeline = Pipeline(pipeline)
     task = PipelineTask(pipeline, params, observers=observers)
@@ -62,7 +68,7 @@ async def run_pipeline(
     ):
         # `run` in this very task: what it raises is not wrapped in a nursery's group.
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_queue, task, tuple(frames), direction)
+            nursery.start_soon(_queue, task, given, direction)
             error = await _run(task)
             nursery.cancel_scope.cancel()
         for channel, kept in ((down, received.down), (up, received.up)):
