@@ -500,7 +500,6 @@ def leaves_of(error: BaseException) -> list[BaseException]:
 
 
 # Fused, a2 has been made when the generator sees a1; it is not the generator's, so the interrupt makes it stale.
-@pytest.mark.xfail(strict=True, reason="the reader of the row reads on for the asking generator's sake")
 async def test_what_functions_above_an_asking_generator_still_have_is_stale(autojump_clock):
     @each
     def two(frame: TextFrame):
@@ -519,7 +518,6 @@ async def test_what_functions_above_an_asking_generator_still_have_is_stale(auto
 
 
 # Found by the soak: the pushers above the fork were not let in again after the interrupt.
-@pytest.mark.xfail(strict=True, reason="who waits above the fork is not let in after the interrupt")
 @pytest.mark.parametrize("inline", [False, True])
 async def test_an_asking_generator_below_branches_lets_the_pushers_in(autojump_clock, inline):
     count = 0
