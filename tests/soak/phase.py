@@ -23,6 +23,7 @@ from .session import Session
 AT_ONCE = 16  # sessions
 ROUND = 48  # sessions between two breaths
 BLOCKS = 1.0  # growth that counts as flat: blocks of memory a session (a session makes about 100,000)
+ENOUGH = 500  # sessions before growth is judged: caches fill up, and a heap settles, in the first few hundred
 KIB = 0.5  # and resident memory, whose pages a heap gives back late
 
 
@@ -105,6 +106,8 @@ async def _phase(report: Report, seconds: float, sessions: int, tell: Callable[[
         runner.end()
     report.seconds = trio.current_time() - began
     report.blocks_a_session, report.kib_a_session = left.growth()
+    if report.sessions < ENOUGH:
+        return
     if report.blocks_a_session > BLOCKS:
         report.problems.append(f"memory grew by {report.blocks_a_session:.2f} blocks a session")
     if report.kib_a_session > KIB:
