@@ -542,3 +542,22 @@ async def test_an_asking_generator_below_branches_lets_the_pushers_in(autojump_c
             [ParallelPipeline([Knows(inline=inline)]), asks], said(*"abcdefghijkl"), params=PipelineParams(queue_size=1)
         )
     assert texts(received.down)[-1] == "l"
+
+
+# Found by the model, fused only: as above, with an async function in the place of the sync one.
+@pytest.mark.xfail(strict=True, reason="the results that an async function has still to push count as the asker's own")
+async def test_what_an_async_function_above_an_asking_generator_still_has_is_stale(autojump_clock):
+    @each
+    async def two(frame: TextFrame):
+        return [text(frame.text + "1"), text(frame.text + "2")]
+
+    @each
+    def asks(frame: TextFrame):
+        if frame.text == "a1":
+            now.task.interrupt()
+        yield frame
+
+    async with live([Sees(), two, asks, Sees()], queue_size=1) as now:
+        await now.say("a")
+        await trio.sleep(1)
+        assert now.texts == ["a1"]
