@@ -299,7 +299,7 @@ class BlockNode(Node):
         frame = q.popleft()
         inbox.admit()
         inbox.since = engine.turn.now
-        self.exit.quick = self.exit.open
+        self.quick = self.open
         if frame._lane == LIFECYCLE:
             if frame is engine.last:
                 inbox.terminal = True  # it is handed on when the body has returned

@@ -42,8 +42,8 @@ class Link(Protocol):
     @property
     def function(self) -> Callable[[Frame], Any]: ...
 
-    @property
-    def exit(self) -> Any: ...
+    quick: bool
+    open: bool
 
     async def stop_reading(self) -> bool: ...
 
@@ -111,7 +111,7 @@ class Chain:
     async def push_result(self, result: Result) -> None:
         """Push what came out of the row."""
         head, tail = self.nodes[0], self.nodes[-1]
-        tail.exit.quick = tail.exit.open
+        tail.quick = tail.open
         if isinstance(result, Frame):
             await tail.push(result)
         elif result is not None:

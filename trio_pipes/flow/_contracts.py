@@ -202,6 +202,8 @@ class InboxOwner(LaneOwner, Protocol):
     """What the ordered downstream lane asks besides."""
 
     shares_task: bool
+    quick: bool
+    open: bool
 
     @property
     def process(self) -> Any:
@@ -210,7 +212,3 @@ class InboxOwner(LaneOwner, Protocol):
     @property
     def row(self) -> Row | None:
         """The functions that begin with this node, if it is one."""
-
-    @property
-    def exit(self) -> Any:
-        """The node that what comes of a frame leaves by."""

@@ -46,7 +46,6 @@ class Graph:
             node.attach(engine)
         for node in reversed(self.nodes):
             node.push = make_push(node)
-            node.exit = _exit_of(node)
             if isinstance(node, FunctionNode) and node.chainable:
                 node.chain.put = make_put(node.tail)
             node.processor._bind(node)
@@ -117,13 +116,6 @@ def _functions_below(node: Node) -> tuple[Node, ...]:
             below = below.below
         else:
             return tuple(functions)
-
-
-def _exit_of(node: Node) -> Node:
-    below = node.below
-    if isinstance(below, Node) and (below.shares_task or (isinstance(below, FunctionNode) and below.fused)):
-        return below.exit
-    return node
 
 
 def _compile_chains(nodes: list[Node]) -> None:

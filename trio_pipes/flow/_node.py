@@ -37,13 +37,10 @@ if TYPE_CHECKING:
 
     from ._contracts import Receiver, Row, Run, Works
 
-__all__ = ["CLOSED", "Node"]
+__all__ = ["Node"]
 
 DOWN = Direction.DOWNSTREAM
 UP = Direction.UPSTREAM
-
-# Stands in `node.frame` of a node that may not be handed frames within the task.
-CLOSED = Frame()
 
 # Asked of the task, whichever way they are pushed; they act where they are pushed.
 REQUESTS = (EndTaskFrame, StopTaskFrame, CancelTaskFrame, InterruptionTaskFrame, CancelFrame)
@@ -60,7 +57,6 @@ class Node:
         "early",
         "ended",
         "engine",
-        "exit",
         "foreign",
         "frame",
         "functions",
@@ -96,8 +92,6 @@ class Node:
     head: Node
     process: Callable[[Frame, Direction], Awaitable[None]]
     push: Callable[..., Awaitable[None]]
-    exit: Node
-    """The last of those below that work in this node's task: what comes of a frame leaves by it."""
 
     def __init__(self, processor: Works) -> None:
         self.processor = processor
@@ -116,8 +110,7 @@ class Node:
         self.up: Lane | None = None
         self.urgent_down: Lane | None = None
         self.urgent_up: Lane | None = None
-        # In hand, when it was handed over within the head's task; or CLOSED.
-        self.frame: Frame | None = CLOSED if self.shares_task else None
+        self.frame: Frame | None = None  # in hand, when it was handed over within the head's task
         self.quick = False  # the next push may take the short way
         self.open = False  # pushes may take the short way at all
         self.pushes = 0  # since the last time a push of this node gave way to others
@@ -173,27 +166,23 @@ class Node:
         head = self.head.inbox
         return (
             frame.interruptible
-            and self._is_idle()
+            and self.frame is None
+            and self.is_free()
             and head.coro is not None
             and head.coro.cr_running
             and head.frame is not None
             and head.frame.interruptible
         )
 
-    def _is_idle(self) -> bool:
-        """Nothing is here or on hold in the ordered downstream direction."""
+    def is_free(self) -> bool:
+        """Nothing waits or is on hold in the ordered downstream direction."""
         inbox = self.inbox
-        waits = self.hold or inbox.active or inbox.q or self.has_in_hand() or self.urgent_first(DOWN)
-        return self.started and not waits
-
-    def has_in_hand(self) -> bool:
-        """Whether a frame is worked on here that was handed over within the task."""
-        return self.frame is not None and self.frame is not CLOSED
+        return self.started and not (self.hold or inbox.active or inbox.q or self.urgent_first(DOWN))
 
     async def deliver(self, frame: Frame) -> None:
         """Handle a frame within the task of the one who pushed it."""
         self.frame = frame
-        self.exit.quick = self.exit.open
+        self.quick = self.open
         try:
             await self.handle(frame, DOWN)
         finally:
@@ -262,7 +251,7 @@ class Node:
     def may_take(self, lane: Lane) -> bool:
         """Whether the first frame of `lane` may be handled now."""
         if lane is self.inbox:
-            return not self.hold and not self.has_in_hand()
+            return not self.hold and self.frame is None
         if not self.started:
             return False
         if lane is self.urgent_down:
@@ -296,23 +285,19 @@ class Node:
     def refresh(self) -> None:
         """Work out again whether pushes may take the short way, and whether the inbox has to look up."""
         engine, below = self.engine, self.below
-        self.open = self.passed_start and not (
+        free = self.passed_start and not (
             self.ended or self.unwinding or self.foreign or engine.over or engine.observed
         )
-        if not self.open:
+        if isinstance(below, Node) and below.shares_task and not (free and below.is_free()):
+            free = False
+            if below.frame is not None:
+                below.attention = True
+        self.open = free
+        if not free:
             self.quick = False
         self.inbox.attention = bool(
             self.hold or engine.over or engine.observed or self.inbox.stop or self.urgent_first(DOWN)
         )
-        if isinstance(below, Node) and below.shares_task:
-            below.set_closed(not self.open or not below._is_idle())
-
-    def set_closed(self, closed: bool) -> None:
-        """Whether this node may be handed frames within the task."""
-        if self.frame is None or self.frame is CLOSED:
-            self.frame = CLOSED if closed else None
-        else:
-            self.attention = True
 
     # -- handling
 
@@ -540,7 +525,7 @@ class Node:
         """Whether a frame is here or a handler runs."""
         lanes = (self.up, self.urgent_down, self.urgent_up)
         return bool(
-            self.has_in_hand()
+            self.frame is not None
             or self.hold
             or self.inbox.q
             or self.inbox.frame is not None
@@ -551,7 +536,7 @@ class Node:
 
     def in_hand(self) -> tuple[Frame, float] | None:
         """The frame that is handled here, and since when (Trio's clock); for the texts of timeouts."""
-        if self.frame is not None and self.has_in_hand():
+        if self.frame is not None:
             return self.frame, self.head.inbox.since
         for lane in (self.inbox, self.up, self.urgent_down, self.urgent_up):
             if lane is not None and lane.frame is not None:
@@ -559,7 +544,7 @@ class Node:
         return None
 
     def statistics(self) -> NodeStatistics:
-        frame = self.frame if self.has_in_hand() else self.inbox.frame
+        frame = self.frame or self.inbox.frame
         return NodeStatistics(
             name=self.name,
             downstream=lane_statistics(self.inbox),
