@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ._block import BlockNode
 from ._branches import ForkNode, Join, JoinSide
 from ._chain import Chain
+from ._concurrent import ConcurrentNode
 from ._each import FunctionNode
 from ._ends import Sink, Source
 from ._hop import make_push, make_put
@@ -87,7 +88,7 @@ class Graph:
         """Decide whose task the node works in; gives the head for the nodes below it."""
         node.head = node
         if self._fuse and isinstance(node, FunctionNode) and node.chainable:
-            if isinstance(above, Node | Join):
+            if isinstance(above, Node | Join) and not isinstance(above, ConcurrentNode):
                 node.fused = True
                 node.head = head or node
                 return head
@@ -96,8 +97,9 @@ class Graph:
             node.head = head
             head.members.append(node)
             return head
-        # A block's task is its body's: an interrupt must not stop it, so no handler may run inside it.
-        return None if isinstance(node, BlockNode) else node
+        # A block's task is its body's: an interrupt must not stop it, so no handler may run inside it. And where
+        # several frames are handled at once there is no one task.
+        return None if isinstance(node, BlockNode | ConcurrentNode) else node
 
 
 def _link(above: Any, below: Any) -> None:
