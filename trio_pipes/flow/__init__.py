@@ -30,13 +30,16 @@ from ._frames import (
     InterruptionTaskFrame,
     LifecycleFrame,
     MetricsFrame,
+    PauseFrame,
+    PauseUrgentFrame,
+    ResumeFrame,
     StartFrame,
     StopFrame,
     StopTaskFrame,
     SystemFrame,
     TextFrame,
 )
-from ._params import ErrorPolicy, PipelineParams
+from ._params import ErrorPolicy, PipelineParams, UnusablePolicy
 from ._pipeline import ParallelPipeline, Pipeline, made
 from ._processor import FrameProcessor
 from ._statistics import LaneStatistics, NodeStatistics
@@ -73,13 +76,17 @@ __all__ = [
     "Output",
     "OutputAudioFrame",
     "ParallelPipeline",
+    "PauseFrame",
+    "PauseUrgentFrame",
     "Pipeline",
     "PipelineParams",
+    "ResumeFrame",
     "StartFrame",
     "StopFrame",
     "StopTaskFrame",
     "SystemFrame",
     "TextFrame",
+    "UnusablePolicy",
     "UserStartedSpeakingFrame",
     "UserStoppedSpeakingFrame",
     "check_frame",

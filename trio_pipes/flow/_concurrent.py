@@ -2,9 +2,9 @@
 
 # How it works.
 #
-# The task of the inbox hands frames out; each is then handled by a lane of its own, with a task that lasts as long as
-# the frame is here. Being lanes, they are found by whatever looks for handlers: an interrupt stops each whose frame is
-# stale, and what it pushes then is dropped.
+# The inbox hands frames out; each is then handled by a lane of its own, which lasts as long as the frame is here. Being
+# lanes, they are served by the pool, in the order in which their frames came, and are found by whatever looks for
+# handlers: an interrupt stops each whose frame is stale, and what it pushes then is dropped.
 #
 # Order is kept where frames leave: a push of an ordered frame first waits until every frame that came before has gone.
 # A frame that the function does not take, or that it drops, has its place in that order too. So that results which wait
@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
-from trio.lowlevel import ParkingLot, checkpoint_if_cancelled, current_task
+from trio.lowlevel import ParkingLot, current_task
 
-from ._frames import ORDERED, Direction, Frame
+from ._frames import ADDRESSED, ORDERED, Direction, Frame
 from ._lane import Inbox, Lane
 from ._node import Node
 
 if TYPE_CHECKING:
-    from ._contracts import Run
+    from ._contracts import Run, Serves
     from ._statistics import NodeStatistics
 
 __all__ = ["ConcurrentNode", "Flight"]
@@ -37,37 +37,28 @@ DOWN = Direction.DOWNSTREAM
 
 
 class Flight(Lane):
-    """One frame on its way through the function, and the task that handles it."""
+    """One frame on its way through the function."""
 
-    __slots__ = ("inside", "turn")
+    __slots__ = ("inside", "takes", "turn")
 
     node: ConcurrentNode
 
-    def __init__(self, node: ConcurrentNode, frame: Frame, *, inside: bool) -> None:
+    def __init__(self, node: ConcurrentNode, *, takes: bool) -> None:
         super().__init__(node, DOWN)
-        self.q.append(frame)
-        self.inside = inside  # counts as one that is in the function
+        self.takes = takes  # the function does; otherwise the frame only keeps its place
+        self.inside = takes  # counts as one that is in the function
         self.turn: trio.Event | None = None  # what it waits for, when it waits for those before it
-        self.active = True
 
     async def drain(self) -> None:
-        """Handle the frame, then leave."""
-        self.enter()
-        try:
-            await checkpoint_if_cancelled()  # no handler begins when the run has been cancelled meanwhile
-            if self.q and not self.node.engine.over:  # an interrupt may have taken it out
-                await self.under_scope(self._drain)
-        finally:
-            self.leave()
-            self.active = False
-            self.node.landed(self)
+        if self.q:  # an interrupt may have taken it out
+            self.frame = self.q.popleft()
+            self.since = self.node.engine.turn.now
+            await self.node.work_on(self.frame, takes=self.takes)
+            self.frame = None
 
-    async def _drain(self) -> None:
-        turn = self.node.engine.turn
-        self.frame = self.q.popleft()
-        self.since = turn.now
-        await self.node.work_on(self.frame)
-        self.node.engine.check_stall(self.node, turn.began)
+    def leave(self, server: Serves) -> None:
+        super().leave(server)
+        self.node.landed(self)
 
     async def wait_turn(self) -> None:
         """Wait until every frame that came before has gone."""
@@ -81,7 +72,8 @@ class _Inbox(Inbox):
 
     def drop_stale(self) -> int:
         node: Any = self.node
-        return super().drop_stale() + sum(flight.drop_stale() for flight in node.flights)
+        begun: int = sum(flight.drop_stale() for flight in node.flights)
+        return super().drop_stale() + begun
 
 
 class ConcurrentNode(Node):
@@ -95,10 +87,11 @@ class ConcurrentNode(Node):
         self.concurrency: int = processor.concurrency
         self.ordered: bool = processor.ordered
 
+    def _make_inbox(self, bound: int) -> Inbox:
+        return _Inbox(self, bound)
+
     def attach(self, engine: Run) -> None:
         super().attach(engine)
-        self.inbox = _Inbox(self, engine.params.queue_size)
-        self.inbox.limit = engine.params.lane_limit
         self.process = self._hand_out
         self.flights: deque[Flight] = deque()  # in the order in which their frames came
         self.inside = 0  # of them, those that are in the function
@@ -116,26 +109,33 @@ class ConcurrentNode(Node):
     def refresh(self) -> None:
         super().refresh()
         self.open = self.quick = False  # every push asks whose turn it is
+        self.changed.unpark_all()
 
     # -- in the task of the inbox
+
+    async def pass_by(self, frame: Frame, direction: Direction) -> None:
+        await self._hand_out(frame, direction)
 
     async def handle(self, frame: Frame, direction: Direction) -> None:
         await self._hand_out(frame, direction)
 
     async def _hand_out(self, frame: Frame, direction: Direction) -> None:
-        takes = isinstance(frame, self.types)
+        takes = self.unusable is None and isinstance(frame, self.types)
         if not takes and not (self.ordered and self.flights):
             await self.push(frame)
             self._handled(frame)
             return
-        while len(self.flights) >= 2 * self.concurrency or (takes and self.inside >= self.concurrency):
+        while self.pauses or self._is_full(takes=takes):
             await self.changed.park()
         if self.inbox.stop:
             return  # an interrupt came when the wait had just ended
-        flight = Flight(self, frame, inside=takes)
+        flight = Flight(self, takes=takes)
         self.inside += takes
         self.flights.append(flight)
-        self.engine.spawn(flight.drain)
+        flight.put(frame)
+
+    def _is_full(self, *, takes: bool) -> bool:
+        return len(self.flights) >= 2 * self.concurrency or (takes and self.inside >= self.concurrency)
 
     async def lifecycle(self, frame: Frame) -> None:
         while self.flights:
@@ -144,10 +144,21 @@ class ConcurrentNode(Node):
 
     # -- in the task of a flight
 
-    async def work_on(self, frame: Frame) -> None:
+    def may_take(self, lane: Lane) -> bool:
+        return isinstance(lane, Flight) or super().may_take(lane)
+
+    def lane_busy(self, lane: Lane) -> None: ...
+
+    def lane_idle(self, lane: Lane) -> None:
+        self.engine.check_quiet()
+
+    async def work_on(self, frame: Frame, *, takes: bool) -> None:
         """Handle one frame."""
         try:
-            await self.processor.process_frame(frame, DOWN)
+            if takes:
+                await self.processor.process_frame(frame, DOWN)
+            else:
+                await self.push(frame)
         except Exception as exc:  # noqa: BLE001  (handed on: it fails the task or becomes an ErrorFrame)
             self.failed(exc, frame)
         self._handled(frame)
@@ -170,7 +181,7 @@ class ConcurrentNode(Node):
         self.engine.check_quiet()
 
     async def push_slow(self, frame: Frame, direction: Direction = DOWN) -> None:
-        if self.ordered and getattr(frame, "_lane", None) == ORDERED:
+        if self.ordered and getattr(frame, "_lane", None) in (ORDERED, ADDRESSED):
             flight = self._flight_here()
             if flight is not None:
                 await flight.wait_turn()

@@ -173,6 +173,12 @@ class FunctionNode(Node):
         processor = cast("EachProcessor", self.processor)
         return not processor.is_async and not any(_may_be_special(t) for t in self.types)
 
+    @property
+    def may_pause(self) -> bool:
+        return cast("EachProcessor", self.processor).is_async
+
+    may_be_unusable = may_pause
+
     def attach(self, engine: Run) -> None:
         super().attach(engine)
         self.generating = False  # an iterator that the function returned is giving its next frame
@@ -303,9 +309,7 @@ class ConcurrentEachProcessor(EachProcessor):
         self.ordered = settings.ordered
 
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
-        if not isinstance(frame, self.types):
-            await self.push_frame(frame, direction)
-            return
+        """Handle a frame that the function takes; others keep their place without it."""
         result: Any = self.fn(frame)
         if isinstance(result, Awaitable):
             result = await result

@@ -14,8 +14,10 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from ._check import check_frame
 from ._frames import (
+    ADDRESSED,
     LIFECYCLE,
     ORDERED,
+    URGENT,
     CancelFrame,
     CancelTaskFrame,
     Direction,
@@ -25,15 +27,20 @@ from ._frames import (
     Frame,
     InterruptionFrame,
     InterruptionTaskFrame,
+    PauseUrgentFrame,
+    ResumeFrame,
     StopTaskFrame,
 )
 from ._lane import Inbox, Lane
 from ._params import ErrorPolicy
+from ._pause import BY_CALL, NO_PAUSES, Pause, add_pause
 from ._statistics import NodeStatistics, lane_statistics
 from ._turn import FRAMES_A_TURN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    import trio
 
     from ._contracts import Receiver, Row, Run, Works
 
@@ -72,11 +79,13 @@ class Node:
         "name",
         "open",
         "passed_start",
+        "pauses",
         "process",
         "processor",
         "push",
         "pushes",
         "quick",
+        "resumed",
         "returning",
         "row",
         "shares_task",
@@ -84,6 +93,7 @@ class Node:
         "stale_dropped",
         "started",
         "turn_number",
+        "unusable",
         "unwinding",
         "up",
         "urgent_down",
@@ -105,12 +115,13 @@ class Node:
         self.functions: tuple[Node, ...] = ()  # synchronous functions that run within this node's pushes
         self.members: list[Node] = []  # of a head: the nodes below that share its task, in order
         self.shares_task = False
+        self.pauses: frozenset[Pause] = NO_PAUSES  # who pauses it
         self.row: Row | None = None  # of a synchronous function: the compiled row of functions that begins here
 
     def attach(self, engine: Run) -> None:
         """Begin a run."""
         self.engine = engine
-        self.process = self.processor.process_frame
+        self.process = self.processor._handler()
         self.inbox = self._make_inbox(engine.params.queue_size)
         self.inbox.limit = engine.params.lane_limit
         self.up: Lane | None = None
@@ -133,6 +144,9 @@ class Node:
         self.unwinding = 0  # handlers of this node that an interrupt has stopped and that have not ended
         self.chaining = False  # a push of this node is inside the functions fused below it
         self.returning: Lane | None = None  # when this node's handler returns, those that wait in this lane are stopped
+        self.pauses = NO_PAUSES
+        self.resumed: trio.Event | None = None  # for those who wait for the end of the pauses
+        self.unusable: str | None = None  # why frames pass by
         self.stale_dropped = 0
         self.late_dropped = 0
 
@@ -140,6 +154,13 @@ class Node:
         return Inbox(self, bound)
 
     # -- what this node takes; the kinds of processor answer differently
+
+    @property
+    def may_pause(self) -> bool:
+        """Whether it can be paused, or be unusable, by itself."""
+        return True
+
+    may_be_unusable = may_pause
 
     def takes_up(self, frame: Frame) -> bool:
         return True
@@ -183,7 +204,15 @@ class Node:
     def _is_idle(self) -> bool:
         """Nothing is here or on hold in the ordered downstream direction."""
         inbox = self.inbox
-        waits = self.hold or inbox.active or inbox.q or self.has_in_hand() or self.urgent_first(DOWN)
+        waits = (
+            self.hold
+            or self.pauses
+            or self.unusable
+            or inbox.active
+            or inbox.q
+            or self.has_in_hand()
+            or self.urgent_first(DOWN)
+        )
         return self.started and not waits
 
     def has_in_hand(self) -> bool:
@@ -262,7 +291,7 @@ class Node:
     def may_take(self, lane: Lane) -> bool:
         """Whether the first frame of `lane` may be handled now."""
         if lane is self.inbox:
-            return not self.hold and not self.has_in_hand()
+            return not (self.hold or (self.pauses and self.started) or self.has_in_hand())
         if not self.started:
             return False
         if lane is self.urgent_down:
@@ -302,7 +331,13 @@ class Node:
         if not self.open:
             self.quick = False
         self.inbox.attention = bool(
-            self.hold or engine.over or engine.observed or self.inbox.stop or self.urgent_first(DOWN)
+            self.hold
+            or engine.over
+            or engine.observed
+            or self.inbox.stop
+            or self.pauses
+            or self.unusable
+            or self.urgent_first(DOWN)
         )
         if isinstance(below, Node) and below.shares_task:
             below.set_closed(not self.open or not below._is_idle())
@@ -331,12 +366,29 @@ class Node:
             await self._take(frame, direction)
 
     async def _take(self, frame: Frame, direction: Direction) -> None:
-        if frame._lane == LIFECYCLE:
+        lane = frame._lane
+        if lane == ORDERED:
+            if self.unusable is None:
+                await self.handle(frame, direction)
+            else:
+                await self.pass_by(frame, direction)
+        elif lane == LIFECYCLE:
             await self.lifecycle(frame)
+        elif lane == ADDRESSED and self.is_meant(frame):
+            add_pause(self, BY_CALL)
         elif type(frame) is InterruptionFrame and frame._given:
             await self.interrupted(frame)
         else:
             await self.handle(frame, direction)
+
+    async def pass_by(self, frame: Frame, direction: Direction) -> None:
+        """Hand a frame on that the processor is not shown, because it is unusable."""
+        await self.push(frame, direction)
+
+    def is_meant(self, frame: Frame) -> bool:
+        """Whether a frame that names a processor names this one."""
+        named = getattr(frame, "processor", None)
+        return self.may_pause and (named is self.processor or named == self.name)
 
     async def handle(self, frame: Frame, direction: Direction) -> None:
         try:
@@ -473,7 +525,7 @@ class Node:
             nowait = True  # a wait would be cancelled, and with it the frame lost
         if engine.observed:
             engine.observed.on_frame_pushed(self.processor, frame, direction)
-        if frame._lane == ORDERED:
+        if frame._lane != URGENT:
             if direction is UP:
                 self.above.accept_up(frame)
             elif not self.passed_start:
@@ -529,6 +581,8 @@ class Node:
                 self.engine.request(frame)
         elif isinstance(frame, REQUESTS):
             self.engine.request(frame)
+        elif isinstance(frame, PauseUrgentFrame | ResumeFrame):
+            self.engine.pause_or_resume(frame)
         elif isinstance(frame, ErrorFrame) and frame.fatal:
             self.engine.fail_with(frame)
         else:
@@ -570,4 +624,6 @@ class Node:
             handling=None if frame is None else frame.name,
             stale_dropped=self.stale_dropped,
             late_dropped=self.late_dropped,
+            paused=bool(self.pauses),
+            unusable=self.unusable,
         )

@@ -15,9 +15,9 @@ import trio
 
 from trio_pipes._base import ConfigurationError, FrameTimeout
 
-from ._frames import Frame
+from ._frames import LIFECYCLE, Direction, Frame
 
-__all__ = ["check_timeout", "frame_timeout", "timed"]
+__all__ = ["check_timeout", "frame_timeout", "in_time", "timed"]
 
 
 def check_timeout(what: str, seconds: object) -> None:
@@ -31,6 +31,23 @@ def check_timeout(what: str, seconds: object) -> None:
 def frame_timeout(who: str, frame: Frame, seconds: float) -> FrameTimeout:
     """The error that names all three."""
     return FrameTimeout(f"{who!r} has not done with {frame.name} within its timeout ({seconds:g} s)")
+
+
+def in_time(
+    process: Callable[[Frame, Direction], Awaitable[None]], seconds: float, who: str
+) -> Callable[[Frame, Direction], Awaitable[None]]:
+    """A handler that raises `FrameTimeout` when it takes longer; lifecycle frames have the task's timeouts."""
+
+    async def process_in_time(frame: Frame, direction: Direction) -> None:
+        if frame._lane == LIFECYCLE:
+            await process(frame, direction)
+            return
+        with trio.move_on_after(seconds) as scope:
+            await process(frame, direction)
+        if scope.cancelled_caught:
+            raise frame_timeout(who, frame, seconds)
+
+    return process_in_time
 
 
 def timed(fn: Callable[[Frame], Any], seconds: float, who: str) -> Callable[[Frame], Awaitable[Any]]:
