@@ -56,8 +56,10 @@ from .flow import (
     UnusablePolicy,
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
+    deadline_of,
     each,
     processor,
+    with_deadline,
 )
 from .host import (
     BaseClock,
@@ -130,6 +132,8 @@ __all__ = [
     "UserStartedSpeakingFrame",
     "UserStoppedSpeakingFrame",
     "Worker",
+    "deadline_of",
     "each",
     "processor",
+    "with_deadline",
 ]

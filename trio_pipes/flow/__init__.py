@@ -12,6 +12,7 @@ from ._audio_frames import (
 from ._block import Block, Frames, Out, processor
 from ._check import check_frame
 from ._contracts import FrameObserver
+from ._deadline import deadline_of, with_deadline
 from ._each import Each, each
 from ._ends import Output
 from ._frames import (
@@ -90,7 +91,9 @@ __all__ = [
     "UserStartedSpeakingFrame",
     "UserStoppedSpeakingFrame",
     "check_frame",
+    "deadline_of",
     "each",
     "made",
     "processor",
+    "with_deadline",
 ]

@@ -20,10 +20,11 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
-from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_name
+from trio_pipes._base import REQUESTED, ConfigurationError, FrameTimeout, Requested, default_name
 
 from ._annotations import caller_names, first_annotation, frame_types
-from ._frames import LIFECYCLE, ORDERED, DataFrame, Direction, ErrorFrame, Frame
+from ._deadline import check_deadline, deadline_of, has_deadline, is_interruptible, missed
+from ._frames import ADDRESSED, LIFECYCLE, DataFrame, Direction, ErrorFrame, Frame
 from ._lane import Inbox
 from ._node import Node
 from ._params import ErrorPolicy
@@ -61,9 +62,14 @@ class Frames(Generic[F]):
 
     @contextmanager
     def interruptible(self) -> Iterator[trio.CancelScope]:
-        """An interrupt that makes the frame in hand stale stops the code in here; the loop goes on."""
+        """An interrupt that makes the frame in hand stale stops the code in here; the loop goes on.
+
+        So does the deadline of the frame in hand.
+        """
         node = self._node
-        with trio.CancelScope() as scope:
+        frame = node.inbox.frame
+        deadline = deadline_of(frame) if frame is not None and has_deadline(frame) else math.inf
+        with trio.CancelScope(deadline=deadline) as scope:
             node.scopes.append(scope)
             if node.stale:
                 scope.cancel(reason="the frame in hand is stale")
@@ -71,6 +77,8 @@ class Frames(Generic[F]):
                 yield scope
             finally:
                 node.scopes.remove(scope)
+        if scope.cancelled_caught and not node.stale and deadline <= trio.current_time():
+            node.failed(missed(frame, node.name), frame)
 
     def pass_rest(self) -> None:
         """Allow the block to return before the end: what still comes then passes by."""
@@ -362,7 +370,7 @@ class BlockNode(Node):
         inbox.admit()
         inbox.since = engine.turn.now
         self.exit.quick = self.exit.open
-        if frame._lane != ORDERED and await self._advance_special(frame):
+        if frame.interruptible is not True and await self._advance_special(frame):
             return None
         if isinstance(frame, self.types):
             inbox.frame = frame
@@ -375,7 +383,7 @@ class BlockNode(Node):
         return None
 
     async def _advance_special(self, frame: Frame) -> bool:
-        """Whether it was a frame for the engine."""
+        """Whether it was a frame for the engine, or one that comes too late."""
         if frame._lane == LIFECYCLE:
             if frame is self.engine.last:
                 self.inbox.terminal = True  # it is handed on when the body has returned
@@ -383,9 +391,15 @@ class BlockNode(Node):
                 self.shown = frame
                 await self.carry(frame)
             return True
-        if self.is_meant(frame):
+        if frame._lane == ADDRESSED and self.is_meant(frame):
             add_pause(self, BY_CALL)
             return True
+        if has_deadline(frame):
+            try:
+                check_deadline(frame, self.name)
+            except FrameTimeout as exc:
+                self.failed(exc, frame)
+                return True
         return False
 
     async def _sit_out(self) -> None:
@@ -416,7 +430,7 @@ class BlockNode(Node):
             self.open = self.quick = False
 
     async def push_slow(self, frame: Frame, direction: Direction = Direction.DOWNSTREAM) -> None:
-        if self.stale and getattr(frame, "interruptible", False) is True and not self.engine.over:
+        if self.stale and is_interruptible(frame) and not self.engine.over:
             self.stale_dropped += 1
             await checkpoint()
             return

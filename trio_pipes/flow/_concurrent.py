@@ -23,6 +23,7 @@ import attrs
 import trio
 from trio.lowlevel import ParkingLot, current_task
 
+from ._deadline import by_deadline, has_deadline
 from ._frames import ADDRESSED, ORDERED, Direction, Frame
 from ._lane import Inbox, Lane
 from ._node import Node
@@ -155,10 +156,11 @@ class ConcurrentNode(Node):
     async def work_on(self, frame: Frame, *, takes: bool) -> None:
         """Handle one frame."""
         try:
-            if takes:
-                await self.processor.process_frame(frame, DOWN)
+            work = self.processor.process_frame if takes else self.push
+            if has_deadline(frame):
+                await by_deadline(work, frame, DOWN, self.name)
             else:
-                await self.push(frame)
+                await work(frame, DOWN)
         except Exception as exc:  # noqa: BLE001  (handed on: it fails the task or becomes an ErrorFrame)
             self.failed(exc, frame)
         self._handled(frame)

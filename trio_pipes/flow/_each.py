@@ -8,12 +8,14 @@ from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, final, overload
 
 import attrs
+from trio import current_time
 
 from trio_pipes._base import ConfigurationError, default_name
 
 from ._annotations import caller_names, first_annotation, frame_types
 from ._chain import Chain
 from ._concurrent import ConcurrentNode
+from ._deadline import deadline_of, has_deadline
 from ._frames import DataFrame, Direction, Frame, LifecycleFrame
 from ._node import Node
 from ._params import ErrorPolicy
@@ -203,7 +205,7 @@ class FunctionNode(Node):
     async def accept(self, frame: Frame, nowait: bool) -> None:
         if not self.fused:
             await super().accept(frame, nowait)
-        elif self.engine.observed:
+        elif self.engine.observed or (frame.interruptible is not True and self._comes_late(frame)):
             await self.handle(frame, DOWN)
         elif self.chain.busy:
             await self.chain.push_in_turn(frame)
@@ -214,6 +216,9 @@ class FunctionNode(Node):
             elif result is not None:
                 # Who pushed here waits for it; behind a join nobody in particular does.
                 await self.chain.push_each(result, self.above if isinstance(self.above, Node) else self)  # type: ignore[arg-type]
+
+    def _comes_late(self, frame: Frame) -> bool:
+        return has_deadline(frame) and deadline_of(frame) <= current_time()
 
     async def accept_lifecycle(self, frame: Frame) -> None:
         if self.fused:

@@ -130,7 +130,7 @@ class ControlFrame(Frame):
 
 def _never_interruptible(frame: Frame, _: object, value: bool) -> None:
     if value:
-        raise ValueError(f"{type(frame).__name__}(interruptible={value!r}): a lifecycle frame survives interrupts")
+        raise ValueError(f"{type(frame).__name__}(interruptible={value!r}): such a frame survives interrupts")
 
 
 @attrs.define(eq=False)
@@ -222,7 +222,7 @@ class PauseFrame(ControlFrame):
     It travels as any control frame does, and ends at that processor, which is not shown it.
     """
 
-    interruptible: bool = attrs.field(default=False, kw_only=True, repr=False)
+    interruptible: bool = attrs.field(default=False, kw_only=True, repr=False, validator=_never_interruptible)
     processor: Any = attrs.field(validator=_addressee)
     _lane: ClassVar[int] = ADDRESSED
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from ._check import check_frame
+from ._deadline import by_deadline, has_deadline
 from ._frames import (
     ADDRESSED,
     LIFECYCLE,
@@ -193,12 +194,12 @@ class Node:
         """Whether the head's task, and nobody else, pushes to an idle node, and an interrupt may stop it all."""
         head = self.head.inbox
         return (
-            frame.interruptible
+            frame.interruptible is True
             and self._is_idle()
             and head.coro is not None
             and head.coro.cr_running
             and head.frame is not None
-            and head.frame.interruptible
+            and head.frame.interruptible is True
         )
 
     def _is_idle(self) -> bool:
@@ -353,8 +354,9 @@ class Node:
 
     async def take(self, frame: Frame, direction: Direction) -> None:
         """Handle a frame of any kind."""
-        if self.members and not frame.interruptible:
-            # What is handed over within the task is stopped with the frame in hand, and this one is not.
+        if self.members and frame.interruptible is not True:
+            # What is handed over within the task is stopped with the frame in hand, and this one is not; or it would
+            # be stopped by its deadline.
             self.foreign += 1
             self.refresh()
             try:
@@ -392,7 +394,10 @@ class Node:
 
     async def handle(self, frame: Frame, direction: Direction) -> None:
         try:
-            await self.process(frame, direction)
+            if has_deadline(frame):
+                await by_deadline(self.process, frame, direction, self.name)
+            else:
+                await self.process(frame, direction)
         except Exception as exc:  # noqa: BLE001  (handed on: it fails the task or becomes an ErrorFrame)
             self.failed(exc, frame)
         if self.engine.observed:
