@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import trio
 
+from cancel_everywhere import cancelled_everywhere
 from flow_kit import UP, Does, Sees, live, said, text, texts
 from trio_pipes import (
     ConfigurationError,
@@ -21,6 +24,7 @@ from trio_pipes import (
     TextFrame,
     each,
     processor,
+    with_deadline,
 )
 from trio_pipes.testing import run_pipeline
 
@@ -254,6 +258,26 @@ async def test_an_error_of_its_own_while_it_is_stopped_is_raised(autojump_clock)
     with pytest.raises(ExceptionGroup) as caught:
         await run_pipeline([function], said("a"))
     assert isinstance(caught.value.exceptions[0], ValueError)
+
+
+@kinds
+def test_cancelled_anywhere_nothing_is_left(make):
+    def scenario():
+        parts = [Sees(), make(timeout=0.3, on_error=ErrorPolicy.REPORT), Sees(delay=0.1)]
+        task = PipelineTask(Pipeline(parts), PipelineParams(queue_size=1, on_error=ErrorPolicy.REPORT))
+
+        async def run():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(task.run)
+                with contextlib.suppress(trio.BrokenResourceError):
+                    for i, frame in enumerate(said("0.1", "0.9", "0.2", "0.25", "0.1")):
+                        await task.queue_frame(with_deadline(frame, 0.4) if i % 2 else frame)
+                task.stop_when_done()
+                await task.wait_finished()
+
+        return run, lambda: None, None
+
+    assert cancelled_everywhere(scenario) > 20
 
 
 @pytest.mark.parametrize("wrong", [0, -1, True, "1", float("nan"), float("inf")], ids=str)

@@ -512,6 +512,20 @@ async def test_a_pause_that_meets_nobody(autojump_clock, debug):
     assert [type(frame) for frame in received.down] == [PauseFrame]
 
 
+# Branches are paused together, where frames come in; what is in them goes on.
+async def test_branches_can_be_paused(autojump_clock, debug):
+    branches = ParallelPipeline([Sees(delay=1)], [Sees(delay=2)])
+    async with live([branches], debug=debug) as run:
+        await run.say("a")
+        await trio.sleep(0.5)
+        branches.pause()
+        await run.say("b")
+        await trio.sleep(10)
+        assert run.texts == ["a"]
+        branches.resume()
+    assert run.texts == ["a", "b"]
+
+
 # -- what cannot be
 
 

@@ -16,6 +16,7 @@ from trio_pipes import (
     FrameProcessor,
     Frames,
     Out,
+    ParallelPipeline,
     Pipeline,
     PipelineParams,
     PipelineTask,
@@ -289,8 +290,16 @@ async def test_a_sync_function_cannot_be_unusable(autojump_clock, debug):
 
     pipeline = Pipeline([loud])
     async with live(pipeline, debug=debug):
-        with pytest.raises(RuntimeError, match="'loud' is a synchronous function"):
+        with pytest.raises(RuntimeError, match="'loud' cannot be unusable by itself"):
             pipeline.processors[0].set_unusable("why")
+
+
+# Frames cannot pass by branches: each of the processors in them can be unusable.
+async def test_branches_cannot_be_unusable(autojump_clock, debug):
+    branches = ParallelPipeline([Sees()], [Sees()])
+    async with live([branches], debug=debug):
+        with pytest.raises(RuntimeError, match="has branches"):
+            branches.set_unusable("why")
 
 
 async def test_before_and_after_the_run(autojump_clock):

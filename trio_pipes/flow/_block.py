@@ -69,7 +69,8 @@ class Frames(Generic[F]):
         node = self._node
         frame = node.inbox.frame
         deadline = deadline_of(frame) if frame is not None and has_deadline(frame) else math.inf
-        with trio.CancelScope(deadline=deadline) as scope:
+        with trio.CancelScope() as scope:
+            scope.deadline = deadline
             node.scopes.append(scope)
             if node.stale:
                 scope.cancel(reason="the frame in hand is stale")
@@ -77,7 +78,7 @@ class Frames(Generic[F]):
                 yield scope
             finally:
                 node.scopes.remove(scope)
-        if scope.cancelled_caught and not node.stale and deadline <= trio.current_time():
+        if frame is not None and scope.cancelled_caught and not node.stale and deadline <= trio.current_time():
             node.failed(missed(frame, node.name), frame)
 
     def pass_rest(self) -> None:

@@ -95,7 +95,8 @@ async def by_deadline(
 ) -> None:
     """Handle a frame that has a deadline; raises `FrameTimeout`."""
     check_deadline(frame, who)
-    with trio.CancelScope(deadline=deadline_of(frame)) as scope:
+    with trio.CancelScope() as scope:
+        scope.deadline = deadline_of(frame)
         await process(frame, direction)
     if scope.cancelled_caught:
         raise missed(frame, who)

@@ -179,8 +179,6 @@ class FunctionNode(Node):
     def may_pause(self) -> bool:
         return cast("EachProcessor", self.processor).is_async
 
-    may_be_unusable = may_pause
-
     def attach(self, engine: Run) -> None:
         super().attach(engine)
         self.generating = False  # an iterator that the function returned is giving its next frame
@@ -306,7 +304,6 @@ class ConcurrentEachProcessor(EachProcessor):
     """A function that may be inside several frames at once."""
 
     _node_class: ClassVar[type[Node]] = ConcurrentNode
-    _node: ConcurrentNode
 
     def __init__(self, fn: FrameFunction[Any], types: tuple[type[Frame], ...], name: str, settings: Settings) -> None:
         super().__init__(fn, types, name, settings)
@@ -321,7 +318,7 @@ class ConcurrentEachProcessor(EachProcessor):
         if isinstance(result, AsyncIterable):
             await self._push_all(result)  # a generator is inside while its frames wait
             return
-        self._node.left_function()
+        cast("ConcurrentNode", self._node).left_function()
         if isinstance(result, Frame):
             await self.push_frame(result)
         elif result is not None:

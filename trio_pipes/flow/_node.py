@@ -158,10 +158,13 @@ class Node:
 
     @property
     def may_pause(self) -> bool:
-        """Whether it can be paused, or be unusable, by itself."""
+        """Whether it can be paused by itself."""
         return True
 
-    may_be_unusable = may_pause
+    @property
+    def may_be_unusable(self) -> bool:
+        """Whether frames can pass by it alone."""
+        return self.may_pause
 
     def takes_up(self, frame: Frame) -> bool:
         return True

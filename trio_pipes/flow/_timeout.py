@@ -81,6 +81,7 @@ class _TimedItems:
 
     async def __anext__(self) -> Any:
         began = trio.current_time()
+        item = None
         with trio.move_on_after(self._left) as scope:
             item = await anext(self._items)
         if scope.cancelled_caught:

@@ -47,7 +47,10 @@ def set_unusable(node: _MayFail, reason: str, exception: Exception | None) -> No
     if exception is not None and not isinstance(exception, Exception):
         raise TypeError(f"{node.name}.set_unusable(exception={exception!r}): expected an exception")
     if not node.may_be_unusable:
-        raise RuntimeError(f"{node.name!r} is a synchronous function, which cannot be unusable: let it raise")
+        raise RuntimeError(
+            f"{node.name!r} cannot be unusable by itself: it is a synchronous function (let it raise), or has branches "
+            "(which frames have to go through)"
+        )
     engine = node.engine
     if engine.over or engine.done or node.unusable is not None:
         return
