@@ -123,8 +123,7 @@ class ConcurrentNode(Node):
     async def _hand_out(self, frame: Frame, direction: Direction) -> None:
         takes = self.unusable is None and isinstance(frame, self.types)
         if not takes and not (self.ordered and self.flights):
-            await self.push(frame)
-            self._handled(frame)
+            await self.work_on(frame, takes=False)
             return
         while self.pauses or self._is_full(takes=takes):
             await self.changed.park()
@@ -143,7 +142,7 @@ class ConcurrentNode(Node):
             await self.changed.park()
         await super().lifecycle(frame)
 
-    # -- in the task of a flight
+    # -- the lanes of flights
 
     def may_take(self, lane: Lane) -> bool:
         return isinstance(lane, Flight) or super().may_take(lane)
@@ -154,7 +153,7 @@ class ConcurrentNode(Node):
         self.engine.check_quiet()
 
     async def work_on(self, frame: Frame, *, takes: bool) -> None:
-        """Handle one frame."""
+        """Handle a frame, in the task of its flight; or hand on one that nothing is before."""
         try:
             work = self.processor.process_frame if takes else self.push
             if has_deadline(frame):
@@ -163,7 +162,8 @@ class ConcurrentNode(Node):
                 await work(frame, DOWN)
         except Exception as exc:  # noqa: BLE001  (handed on: it fails the task or becomes an ErrorFrame)
             self.failed(exc, frame)
-        self._handled(frame)
+        if self.engine.observed:
+            self.engine.observed.on_frame_handled(self.processor, frame, DOWN)
 
     def left_function(self) -> None:
         """The function has returned to the flight that calls this: another frame may go in."""
@@ -192,10 +192,6 @@ class ConcurrentNode(Node):
     def _flight_here(self) -> Flight | None:
         lane = self.engine.lanes.get(current_task())
         return lane if isinstance(lane, Flight) else None
-
-    def _handled(self, frame: Frame) -> None:
-        if self.engine.observed:
-            self.engine.observed.on_frame_handled(self.processor, frame, DOWN)
 
     # -- looked at from outside
 
