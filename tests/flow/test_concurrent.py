@@ -325,6 +325,28 @@ async def test_an_interrupt_from_within_the_function(autojump_clock, debug):
     assert sorted(stopped) == ["a", "b"]
 
 
+# The first call asks before the others have begun: these are stale all the same.
+async def test_an_interrupt_before_a_call_has_begun(autojump_clock, debug):
+    began = []
+
+    @each(concurrency=4)
+    async def asks(frame: TextFrame):
+        began.append(frame.text)
+        if frame.text == "ask":
+            task.interrupt()
+        return frame
+
+    task = PipelineTask(Pipeline([asks]), PipelineParams(debug=debug))
+    await task.queue_frames(said("ask", "a", "b"))
+    await task.queue_frame(text("kept", kept=True))
+    task.stop_when_done()
+    with trio.fail_after(HUNG):
+        async with task.open_output(TextFrame) as out:
+            await task.run()
+            assert [frame.text async for frame in out] == ["ask", "kept"]
+    assert began == ["ask", "kept"]
+
+
 async def test_what_the_function_returns_may_be_urgent_or_a_request(autojump_clock):
     @each(concurrency=2)
     async def returns(frame: TextFrame):
