@@ -12,6 +12,7 @@ from ._audio_frames import (
 from ._block import Block, Frames, Out, processor
 from ._check import check_frame
 from ._contracts import FrameObserver
+from ._deadline import deadline_of, with_deadline
 from ._each import Each, each
 from ._ends import Output
 from ._frames import (
@@ -30,13 +31,16 @@ from ._frames import (
     InterruptionTaskFrame,
     LifecycleFrame,
     MetricsFrame,
+    PauseFrame,
+    PauseUrgentFrame,
+    ResumeFrame,
     StartFrame,
     StopFrame,
     StopTaskFrame,
     SystemFrame,
     TextFrame,
 )
-from ._params import ErrorPolicy, PipelineParams
+from ._params import ErrorPolicy, PipelineParams, UnusablePolicy
 from ._pipeline import ParallelPipeline, Pipeline, made
 from ._processor import FrameProcessor
 from ._statistics import LaneStatistics, NodeStatistics
@@ -73,17 +77,23 @@ __all__ = [
     "Output",
     "OutputAudioFrame",
     "ParallelPipeline",
+    "PauseFrame",
+    "PauseUrgentFrame",
     "Pipeline",
     "PipelineParams",
+    "ResumeFrame",
     "StartFrame",
     "StopFrame",
     "StopTaskFrame",
     "SystemFrame",
     "TextFrame",
+    "UnusablePolicy",
     "UserStartedSpeakingFrame",
     "UserStoppedSpeakingFrame",
     "check_frame",
+    "deadline_of",
     "each",
     "made",
     "processor",
+    "with_deadline",
 ]

@@ -58,6 +58,10 @@ class ForkNode(Node):
         super().attach(engine)
         self.up_once = _Once()
 
+    @property
+    def may_be_unusable(self) -> bool:
+        return False
+
     def takes_up(self, frame: Frame) -> bool:
         return False
 

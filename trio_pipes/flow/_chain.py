@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import trio
 
-from ._frames import ORDERED, Frame
+from ._frames import LIFECYCLE, URGENT, Frame
 from ._turn import FRAMES_A_TURN
 
 __all__ = ["Chain"]
@@ -167,7 +167,7 @@ class Chain:
             return None
         if not isinstance(result, Frame):
             return self._each_of(i, result, frame)
-        if result._lane != ORDERED:
+        if result._lane in (LIFECYCLE, URGENT):
             self.nodes[i].emit_special(result)
             return None
         if i + 1 == len(self.nodes):

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from trio import CancelScope
 from trio.lowlevel import Task
 
-from ._frames import Direction, ErrorFrame, Frame
-from ._params import ErrorPolicy, PipelineParams
+from ._frames import Direction, ErrorFrame, Frame, PauseUrgentFrame, ResumeFrame
+from ._params import ErrorPolicy, PipelineParams, UnusablePolicy
 from ._turn import Turn
 
 __all__ = ["FrameObserver", "InboxOwner", "LaneOwner", "Owner", "Receiver", "Row", "Run", "Serves", "Works"]
@@ -41,10 +41,14 @@ class Works(Protocol):
     name: str
     inline: bool
     on_error: ErrorPolicy | None
+    on_unusable: UnusablePolicy | None
+    frame_timeout: float | None
 
     async def process_frame(self, frame: Frame, direction: Direction) -> None: ...
 
     async def on_interrupt(self) -> None: ...
+
+    def _handler(self) -> Callable[[Frame, Direction], Awaitable[None]]: ...
 
     def _bind(self, node: Any) -> None: ...
 
@@ -85,6 +89,9 @@ class Owner(Protocol):
     def error_reported(self, frame: ErrorFrame) -> None:
         """An error has come up to the source, or a fatal one has happened."""
 
+    def usable_changed(self, processor: Any, *, usable: bool) -> None:
+        """A processor says that it cannot do its work any more, or that it can again."""
+
     def broken_off(self) -> None:
         """The run is over before its end: it was cancelled or has failed. Called once or more."""
 
@@ -117,6 +124,11 @@ class Run(Protocol):
     def spawn(self, fn: Callable[..., Awaitable[object]], *args: Any) -> None: ...
 
     def is_own(self, frame: Frame) -> bool: ...
+
+    @property
+    def is_ending(self) -> bool: ...
+
+    def pause_or_resume(self, frame: PauseUrgentFrame | ResumeFrame) -> None: ...
 
     def request(self, frame: Frame) -> None: ...
 

@@ -7,14 +7,20 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterat
 from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, final, overload
 
-from trio_pipes._base import default_name
+import attrs
+from trio import current_time
+
+from trio_pipes._base import ConfigurationError, default_name
 
 from ._annotations import caller_names, first_annotation, frame_types
 from ._chain import Chain
+from ._concurrent import ConcurrentNode
+from ._deadline import deadline_of, has_deadline
 from ._frames import DataFrame, Direction, Frame, LifecycleFrame
 from ._node import Node
 from ._params import ErrorPolicy
 from ._processor import FrameProcessor, Recipe
+from ._timeout import check_timeout, timed
 
 if TYPE_CHECKING:
     from ._contracts import Run
@@ -28,17 +34,57 @@ FrameFunction = Callable[[F], Emitted] | Callable[[F], Awaitable[Emitted]] | Cal
 DOWN = Direction.DOWNSTREAM
 
 
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What `@each(...)` was given."""
+
+    name: str | None
+    on_error: ErrorPolicy | None
+    concurrency: int
+    ordered: bool
+    timeout: float | None
+
+    def __attrs_post_init__(self) -> None:
+        if self.name is not None and (not isinstance(self.name, str) or not self.name):
+            raise ConfigurationError(f"each(name={self.name!r}): expected a non-empty string")
+        if self.on_error is not None and not isinstance(self.on_error, ErrorPolicy):
+            raise ConfigurationError(
+                f"each(on_error={self.on_error!r}): expected ErrorPolicy.RAISE or ErrorPolicy.REPORT"
+            )
+        if not isinstance(self.concurrency, int) or isinstance(self.concurrency, bool) or self.concurrency < 1:
+            raise ConfigurationError(
+                f"each(concurrency={self.concurrency!r}): expected a whole number of frames, at least 1"
+            )
+        if not isinstance(self.ordered, bool):
+            raise ConfigurationError(f"each(ordered={self.ordered!r}): expected True or False")
+        check_timeout("each(timeout", self.timeout)
+
+    def check(self, fn: FrameFunction[Any], types: tuple[type[Frame], ...]) -> None:
+        """Whether a function can have them."""
+        name = getattr(fn, "__qualname__", fn)
+        if not _is_async(fn):
+            for setting, given in (("concurrency", self.concurrency > 1), ("timeout", self.timeout is not None)):
+                if given:
+                    raise ConfigurationError(
+                        f"each({setting}={getattr(self, setting)!r}) is for async functions, and {name} is not one: "
+                        "while it runs, nothing else does"
+                    )
+        special = [t.__name__ for t in types if t is not Frame and t._lane != 0]
+        if special and self.concurrency > 1:
+            raise ConfigurationError(
+                f"{name} is annotated to take {', '.join(special)}, expected data or control frames: system and "
+                "lifecycle frames are handled one at a time, without concurrency"
+            )
+
+
 @final
 class Each(Recipe):
     """What `@each` makes of a function. Each pipeline makes a processor of its own from it."""
 
-    def __init__(
-        self, fn: FrameFunction[Any], types: tuple[type[Frame], ...], name: str | None, on_error: ErrorPolicy | None
-    ) -> None:
+    def __init__(self, fn: FrameFunction[Any], types: tuple[type[Frame], ...], settings: Settings) -> None:
         self._fn = fn
         self._types = types
-        self._name = name
-        self._on_error = on_error
+        self._settings = settings
         self.__wrapped__ = fn
         self.__doc__ = fn.__doc__
 
@@ -50,18 +96,32 @@ class Each(Recipe):
         return f"<each {getattr(self._fn, '__name__', self._fn)!s}>"
 
     def _make(self) -> FrameProcessor:
-        name = self._name or default_name(self, getattr(self._fn, "__name__", "each"))
-        processor = EachProcessor(self._fn, self._types, name)
-        processor.on_error = self._on_error
-        return processor
+        settings = self._settings
+        name = settings.name or default_name(self, getattr(self._fn, "__name__", "each"))
+        processor_class = EachProcessor if settings.concurrency == 1 else ConcurrentEachProcessor
+        return processor_class(self._fn, self._types, name, settings)
 
 
 @overload
 def each(fn: FrameFunction[Any], /) -> Each: ...
 @overload
-def each(*, name: str | None = None, on_error: ErrorPolicy | None = None) -> Callable[[FrameFunction[Any]], Each]: ...
 def each(
-    fn: FrameFunction[Any] | None = None, /, *, name: str | None = None, on_error: ErrorPolicy | None = None
+    *,
+    name: str | None = None,
+    on_error: ErrorPolicy | None = None,
+    concurrency: int = 1,
+    ordered: bool = True,
+    timeout: float | None = None,
+) -> Callable[[FrameFunction[Any]], Each]: ...
+def each(
+    fn: FrameFunction[Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    on_error: ErrorPolicy | None = None,
+    concurrency: int = 1,
+    ordered: bool = True,
+    timeout: float | None = None,
 ) -> Each | Callable[[FrameFunction[Any]], Each]:
     """Make a processor of a function of one frame.
 
@@ -69,14 +129,20 @@ def each(
     others pass by. It may be sync or async, and returns a frame, None to drop, or an iterable of frames (an
     async one may also be an async generator). A sync function costs no task.
 
-    Raises `ConfigurationError` when the function or its annotation has another form.
+    For async functions: `concurrency` frames at most are inside it at once. What comes out keeps the order of what
+    came in, or, with `ordered=False`, comes as it is ready. `timeout` is the seconds that it may take over one frame;
+    more is a `FrameTimeout`.
+
+    Raises `ConfigurationError` when the function, its annotation or a setting has another form.
     """
     names = caller_names(1)
+    settings = Settings(name=name, on_error=on_error, concurrency=concurrency, ordered=ordered, timeout=timeout)
 
     def decorate(fn: FrameFunction[Any]) -> Each:
         annotation = first_annotation(fn, names, 1, "def f(frame: SomeFrame) -> Frame | None | Iterable[Frame]")
         types = (DataFrame,) if annotation is None else frame_types(annotation, fn, names)
-        return Each(fn, types, name, on_error)
+        settings.check(fn, types)
+        return Each(fn, types, settings)
 
     return decorate if fn is None else decorate(fn)
 
@@ -109,6 +175,10 @@ class FunctionNode(Node):
         processor = cast("EachProcessor", self.processor)
         return not processor.is_async and not any(_may_be_special(t) for t in self.types)
 
+    @property
+    def may_pause(self) -> bool:
+        return cast("EachProcessor", self.processor).is_async
+
     def attach(self, engine: Run) -> None:
         super().attach(engine)
         self.generating = False  # an iterator that the function returned is giving its next frame
@@ -133,7 +203,7 @@ class FunctionNode(Node):
     async def accept(self, frame: Frame, nowait: bool) -> None:
         if not self.fused:
             await super().accept(frame, nowait)
-        elif self.engine.observed:
+        elif self.engine.observed or (frame.interruptible is not True and self._comes_late(frame)):
             await self.handle(frame, DOWN)
         elif self.chain.busy:
             await self.chain.push_in_turn(frame)
@@ -144,6 +214,9 @@ class FunctionNode(Node):
             elif result is not None:
                 # Who pushed here waits for it; behind a join nobody in particular does.
                 await self.chain.push_each(result, self.above if isinstance(self.above, Node) else self)  # type: ignore[arg-type]
+
+    def _comes_late(self, frame: Frame) -> bool:
+        return has_deadline(frame) and deadline_of(frame) <= current_time()
 
     async def accept_lifecycle(self, frame: Frame) -> None:
         if self.fused:
@@ -198,10 +271,11 @@ class EachProcessor(FrameProcessor):
 
     _node_class: ClassVar[type[Node]] = FunctionNode
 
-    def __init__(self, fn: FrameFunction[Any], types: tuple[type[Frame], ...], name: str) -> None:
-        self.fn = fn
+    def __init__(self, fn: FrameFunction[Any], types: tuple[type[Frame], ...], name: str, settings: Settings) -> None:
+        self.fn = fn if settings.timeout is None else timed(fn, settings.timeout, name)
         self.types = types
         self.name = name
+        self.on_error = settings.on_error
         self.is_async = _is_async(fn)
         self.inline = not self.is_async  # a sync function adds no task
 
@@ -223,4 +297,30 @@ class EachProcessor(FrameProcessor):
     async def _push_all(self, items: Any) -> None:
         async with aclosing(items) if hasattr(items, "aclose") else nullcontext():
             async for item in items:
+                await self.push_frame(item)
+
+
+class ConcurrentEachProcessor(EachProcessor):
+    """A function that may be inside several frames at once."""
+
+    _node_class: ClassVar[type[Node]] = ConcurrentNode
+
+    def __init__(self, fn: FrameFunction[Any], types: tuple[type[Frame], ...], name: str, settings: Settings) -> None:
+        super().__init__(fn, types, name, settings)
+        self.concurrency = settings.concurrency
+        self.ordered = settings.ordered
+
+    async def process_frame(self, frame: Frame, direction: Direction) -> None:
+        """Handle a frame that the function takes; others keep their place without it."""
+        result: Any = self.fn(frame)
+        if isinstance(result, Awaitable):
+            result = await result
+        if isinstance(result, AsyncIterable):
+            await self._push_all(result)  # a generator is inside while its frames wait
+            return
+        cast("ConcurrentNode", self._node).left_function()
+        if isinstance(result, Frame):
+            await self.push_frame(result)
+        elif result is not None:
+            for item in frames_in(result, self.name):
                 await self.push_frame(item)

@@ -29,9 +29,10 @@ from trio.lowlevel import Task, current_task
 from trio_pipes._base import EndTimeout, FloodError, PipesError, SetupTimeout, StartTimeout
 
 from ._block import BlockNode
-from ._frames import EndFrame, ErrorFrame, Frame, StartFrame, StopFrame
+from ._frames import EndFrame, ErrorFrame, Frame, PauseUrgentFrame, ResumeFrame, StartFrame, StopFrame
 from ._graph import Graph
 from ._interrupt import interrupt_all, lane_of
+from ._pause import BY_CALL, add_pause, end_pauses, remove_pause
 from ._pool import Pool
 from ._setup import Lifespan
 from ._turn import turn_of_this_run
@@ -226,8 +227,23 @@ class Engine:
         self.graph.first.inbox.put(last)
 
     def ending(self) -> None:
-        """The end was asked for: its time runs."""
+        """The end was asked for: its time runs, and what is paused goes on."""
         self._ending.set()
+        for node in self.nodes:
+            end_pauses(node, all_of_them=False)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the end was asked for."""
+        return self._ending.is_set()
+
+    def pause_or_resume(self, frame: PauseUrgentFrame | ResumeFrame) -> None:
+        """Pause or resume the processor that a frame names. Raises `ConfigurationError` when there is none."""
+        node = self.graph.find(frame.processor)
+        if isinstance(frame, ResumeFrame):
+            remove_pause(node, BY_CALL)
+        else:
+            add_pause(node, BY_CALL)
 
     def cancel(self, reason: str | None) -> None:
         """Cancel the run now."""

@@ -32,6 +32,9 @@ __all__ = [
     "InterruptionFrame",
     "InterruptionTaskFrame",
     "MetricsFrame",
+    "PauseFrame",
+    "PauseUrgentFrame",
+    "ResumeFrame",
     "StartFrame",
     "StopFrame",
     "StopTaskFrame",
@@ -51,6 +54,7 @@ class Direction(Enum):
 ORDERED: Final = 0
 LIFECYCLE: Final = 1
 URGENT: Final = 2
+ADDRESSED: Final = 3  # ordered, and meant for the engine at one processor
 
 
 @attrs.define(eq=False)
@@ -126,7 +130,7 @@ class ControlFrame(Frame):
 
 def _never_interruptible(frame: Frame, _: object, value: bool) -> None:
     if value:
-        raise ValueError(f"{type(frame).__name__}(interruptible={value!r}): a lifecycle frame survives interrupts")
+        raise ValueError(f"{type(frame).__name__}(interruptible={value!r}): such a frame survives interrupts")
 
 
 @attrs.define(eq=False)
@@ -201,6 +205,40 @@ class CancelTaskFrame(SystemFrame):
 @attrs.define(eq=False)
 class InterruptionTaskFrame(SystemFrame):
     """Pushed from inside, in either direction: asks for an interrupt."""
+
+
+def _addressee(frame: Frame, _: object, value: object) -> None:
+    if isinstance(value, type) or not (hasattr(value, "process_frame") or (isinstance(value, str) and value)):
+        raise TypeError(
+            f"{type(frame).__name__}(processor={value!r}): expected a processor of the pipeline, or its name "
+            '(an @each or @processor function makes one in each pipeline: give it a name, each(name="..."))'
+        )
+
+
+@attrs.define(eq=False)
+class PauseFrame(ControlFrame):
+    """Pauses a processor, itself or by its name, when it has come to it: what was pushed before is handled.
+
+    It travels as any control frame does, and ends at that processor, which is not shown it.
+    """
+
+    interruptible: bool = attrs.field(default=False, kw_only=True, repr=False, validator=_never_interruptible)
+    processor: Any = attrs.field(validator=_addressee)
+    _lane: ClassVar[int] = ADDRESSED
+
+
+@attrs.define(eq=False)
+class PauseUrgentFrame(SystemFrame):
+    """Pauses a processor, itself or by its name, at once; acts where it is pushed or queued."""
+
+    processor: Any = attrs.field(validator=_addressee)
+
+
+@attrs.define(eq=False)
+class ResumeFrame(SystemFrame):
+    """Resumes what a `PauseFrame` or `pause()` has paused; acts where it is pushed or queued."""
+
+    processor: Any = attrs.field(validator=_addressee)
 
 
 @attrs.define(eq=False)

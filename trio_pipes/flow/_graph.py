@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from trio_pipes._base import ConfigurationError
+
 from ._block import BlockNode
 from ._branches import ForkNode, Join, JoinSide
 from ._chain import Chain
+from ._concurrent import ConcurrentNode
 from ._each import FunctionNode
 from ._ends import Sink, Source
 from ._hop import make_push, make_put
 from ._node import Node
+from ._pause import end_pauses
 from ._pipeline import ParallelPipeline, Pipeline
 
 if TYPE_CHECKING:
@@ -52,7 +56,21 @@ class Graph:
 
     def detach(self) -> None:
         for node in self.nodes:
+            end_pauses(node, all_of_them=True)
             node.processor._unbind()
+
+    def find(self, named: FrameProcessor | str) -> Node:
+        """The node of a processor, or of the one that has this name."""
+        found = [node for node in self.nodes if node.processor is named or node.name == named]
+        if len(found) == 1:
+            return found[0]
+        who = repr(named if isinstance(named, str) else named.name)
+        if found:
+            raise ConfigurationError(
+                f"{len(found)} processors of this pipeline have the name {who}: give the processor"
+            )
+        known = ", ".join(repr(node.name) for node in self.nodes)
+        raise ConfigurationError(f"no processor of this pipeline is {who}, expected one of {known}")
 
     # -- building; `above` is what frames come from, `head` whose task may be shared
 
@@ -63,6 +81,7 @@ class Graph:
             return above, head
         if isinstance(processor, ParallelPipeline):
             return self._place_branches(processor, above), None
+        processor._check_settings()
         node = processor._node_class(processor)
         self.nodes.append(node)
         head = self._share(node, above, head)
@@ -86,7 +105,7 @@ class Graph:
         """Decide whose task the node works in; gives the head for the nodes below it."""
         node.head = node
         if self._fuse and isinstance(node, FunctionNode) and node.chainable:
-            if isinstance(above, Node | Join):
+            if isinstance(above, Node | Join) and not isinstance(above, ConcurrentNode):
                 node.fused = True
                 node.head = head or node
                 return head
@@ -95,8 +114,10 @@ class Graph:
             node.head = head
             head.members.append(node)
             return head
-        # A block's task is its body's: an interrupt must not stop it, so no handler may run inside it.
-        return None if isinstance(node, BlockNode) else node
+        # A block's task is its body's: an interrupt must not stop it, so no handler may run inside it. And where
+        # several frames are handled at once there is no one task. A timeout must not reach into a neighbour.
+        own = isinstance(node, BlockNode | ConcurrentNode) or node.processor.frame_timeout is not None
+        return None if own else node
 
 
 def _link(above: Any, below: Any) -> None:

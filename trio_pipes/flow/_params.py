@@ -13,7 +13,7 @@ from trio_pipes._base import ConfigurationError
 
 from ._frames import DataFrame, Frame
 
-__all__ = ["ErrorPolicy", "PipelineParams"]
+__all__ = ["ErrorPolicy", "PipelineParams", "UnusablePolicy"]
 
 
 class ErrorPolicy(Enum):
@@ -23,6 +23,17 @@ class ErrorPolicy(Enum):
     """It cancels the task and leaves `run()` in an `ExceptionGroup`."""
     REPORT = "report"
     """It becomes an `ErrorFrame` upstream, and the frame that was being handled is dropped."""
+
+
+class UnusablePolicy(Enum):
+    """What a task does when one of its processors says that it cannot do its work any more."""
+
+    CONTINUE = "continue"
+    """It goes on; data and control frames pass by that processor."""
+    END = "end"
+    """It ends as by `stop_when_done()`."""
+    CANCEL = "cancel"
+    """It is cancelled."""
 
 
 def _refuse(field: attrs.Attribute[Any], value: object, expected: str) -> ConfigurationError:
@@ -58,6 +69,11 @@ def _flag(_: object, field: attrs.Attribute[Any], value: object) -> None:
 def _policy(_: object, field: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, ErrorPolicy):
         raise _refuse(field, value, "ErrorPolicy.RAISE or ErrorPolicy.REPORT")
+
+
+def _unusable_policy(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, UnusablePolicy):
+        raise _refuse(field, value, "UnusablePolicy.CONTINUE, END or CANCEL")
 
 
 def _frame_types(_: object, field: attrs.Attribute[Any], value: object) -> None:
@@ -101,6 +117,7 @@ class PipelineParams:
     lane_limit: int = attrs.field(default=10_000, validator=_count)
     """Frames in a lane that never makes its pusher wait (upstream, urgent) before that is a `FloodError`."""
     on_error: ErrorPolicy = attrs.field(default=ErrorPolicy.RAISE, validator=_policy)
+    on_unusable: UnusablePolicy = attrs.field(default=UnusablePolicy.CONTINUE, validator=_unusable_policy)
     setup_timeout: float = attrs.field(default=20.0, validator=_seconds)
     start_timeout: float = attrs.field(default=20.0, validator=_seconds)
     end_timeout: float | None = attrs.field(default=None, validator=_seconds_or_none)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+import trio
 
 from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_name, next_id
 
 from ._frames import Direction, ErrorFrame, Frame
 from ._node import Node
-from ._params import ErrorPolicy
+from ._params import ErrorPolicy, UnusablePolicy
+from ._pause import BY_CALL, Pause, add_pause, remove_pause, wait_resumed
 from ._statistics import NodeStatistics
+from ._timeout import check_timeout, in_time
+from ._usable import set_unusable, set_usable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 __all__ = ["FrameProcessor", "Recipe"]
 
@@ -37,6 +44,10 @@ class FrameProcessor:
     inline: bool
     on_error: ErrorPolicy | None = None
     """What an exception here does; None: what `PipelineParams.on_error` says."""
+    on_unusable: UnusablePolicy | None = None
+    """What `set_unusable` does; None: what `PipelineParams.on_unusable` says."""
+    frame_timeout: float | None = None
+    """Seconds that `process_frame` may take over a frame, waits for room below included; more is a `FrameTimeout`."""
 
     _node: Node | None
     _node_class: ClassVar[type[Node]] = Node
@@ -114,6 +125,88 @@ class FrameProcessor:
         self._running_node("interrupt").engine.ask_interrupt()
         return REQUESTED
 
+    # -- pausing
+
+    def pause(self) -> Requested:
+        """Take no data or control frame that comes down until `resume()`; what is in hand is finished.
+
+        Frames wait above, as they do for a slow handler. The end of the task ends a pause.
+        """
+        add_pause(self._running_node("pause"), BY_CALL)
+        return REQUESTED
+
+    def resume(self) -> Requested:
+        """End the pause of `pause()`, or of a `PauseFrame`."""
+        remove_pause(self._running_node("resume"), BY_CALL)
+        return REQUESTED
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """A block during which this processor is paused."""
+        node = self._running_node("paused")
+        pause = Pause()
+        add_pause(node, pause)
+        try:
+            yield
+        finally:
+            remove_pause(node, pause)
+
+    async def pause_until(self, ready: Callable[[], Awaitable[object]], *, timeout: float = 5.0) -> bool:
+        """Stay paused until `await ready()` returns, at most `timeout` seconds; False when they have passed.
+
+        Unlike the others this pause also holds when the task has been asked to end.
+        """
+        if not callable(ready):
+            raise TypeError(f"{self.name}.pause_until({ready!r}): expected an async function to wait for")
+        check_timeout(f"{self.name}.pause_until(timeout", timeout)
+        if timeout is None:
+            raise ConfigurationError(f"{self.name}.pause_until(timeout=None): expected a number of seconds")
+        node = self._running_node("pause_until")
+        pause = Pause(lasting=True)
+        add_pause(node, pause)
+        try:
+            with trio.move_on_after(timeout) as scope:
+                await ready()
+        finally:
+            remove_pause(node, pause)
+        return not scope.cancelled_caught
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether somebody pauses it."""
+        return self._node is not None and bool(self._node.pauses)
+
+    async def wait_resumed(self, timeout: float | None = None) -> bool:
+        """Wait until nobody pauses it: True; False when `timeout` seconds pass first."""
+        check_timeout(f"{self.name}.wait_resumed(timeout", timeout)
+        node = self._running_node("wait_resumed")
+        with trio.move_on_after(math.inf if timeout is None else timeout) as scope:
+            await wait_resumed(node)
+        return not scope.cancelled_caught
+
+    # -- whether it can do its work
+
+    def set_unusable(self, reason: str, exception: Exception | None = None) -> Requested:
+        """Say that this processor cannot do its work any more: from now on data and control frames pass by it.
+
+        An `ErrorFrame` goes upstream, observers get `on_usable_changed`, and `on_unusable` says what the task does.
+        A second time does nothing.
+        """
+        set_unusable(self._running_node("set_unusable"), reason, exception)
+        return REQUESTED
+
+    def set_usable(self) -> Requested:
+        """Say that it can do its work again."""
+        set_usable(self._running_node("set_usable"))
+        return REQUESTED
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can do its work, in the run it is in or was in last."""
+        return self._node is None or self._node.unusable is None
+
+    # -- looked at
+
     @property
     def task(self) -> Any:
         """The `PipelineTask` that runs this processor. Raises `RuntimeError` where there is none."""
@@ -135,6 +228,23 @@ class FrameProcessor:
         return node
 
     # -- for the engine
+
+    def _check_settings(self) -> None:
+        who = type(self).__name__
+        if self.on_error is not None and not isinstance(self.on_error, ErrorPolicy):
+            raise ConfigurationError(
+                f"{who}(on_error={self.on_error!r}): expected ErrorPolicy.RAISE or REPORT, or None"
+            )
+        if self.on_unusable is not None and not isinstance(self.on_unusable, UnusablePolicy):
+            raise ConfigurationError(
+                f"{who}(on_unusable={self.on_unusable!r}): expected UnusablePolicy.CONTINUE, END or CANCEL, or None"
+            )
+        check_timeout(f"{who}(frame_timeout", self.frame_timeout)
+
+    def _handler(self) -> Callable[[Frame, Direction], Awaitable[None]]:
+        if self.frame_timeout is None:
+            return self.process_frame
+        return in_time(self.process_frame, self.frame_timeout, self.name)
 
     def _bind(self, node: Node) -> None:
         self._node = node

@@ -31,6 +31,7 @@ TASK_EVENTS: Final = (
     "on_heartbeat_lost",
     "on_interrupt",
     "on_interrupt_refused",
+    "on_usable_changed",
     "on_frame_pushed",
     "on_frame_handled",
     "on_reached_source",

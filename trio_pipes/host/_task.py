@@ -26,7 +26,9 @@ from trio_pipes.flow import (
     InterruptionTaskFrame,
     LifecycleFrame,
     Output,
+    PauseUrgentFrame,
     PipelineParams,
+    ResumeFrame,
     StartFrame,
     StopFrame,
     StopTaskFrame,
@@ -439,6 +441,10 @@ class PipelineTask:
                 self.cancel(frame.reason)
             case InterruptionTaskFrame() | InterruptionFrame():
                 self._engine.ask_interrupt()
+            case PauseUrgentFrame() | ResumeFrame():
+                if self.state in (TaskState.NEW, *FINAL):
+                    raise RuntimeError(f"{self.name}: {frame.name} acts at once, and the task is {self.state.name}")
+                self._engine.pause_or_resume(frame)
             case _:
                 raise RuntimeError(f"{self.name}: {frame.name} cannot be pushed by a processor")
 
@@ -451,6 +457,8 @@ _REQUESTS = (
     StopTaskFrame,
     CancelTaskFrame,
     InterruptionTaskFrame,
+    PauseUrgentFrame,
+    ResumeFrame,
 )
 
 

@@ -41,6 +41,10 @@ class Answers:
         """A processor asked for an interrupt, and interrupts are not allowed."""
         self._tell("on_interrupt_refused", self.task)
 
+    def usable_changed(self, processor: FrameProcessor, *, usable: bool) -> None:
+        """A processor says that it cannot do its work any more, or that it can again."""
+        self._tell("on_usable_changed", self.task, processor, usable)
+
     def error_reported(self, frame: ErrorFrame) -> None:
         """An error has come up to the source, or one has happened that fails the task."""
         if not frame.fatal:
