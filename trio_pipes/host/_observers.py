@@ -141,6 +141,11 @@ class Observers:
             if took > SLOW:
                 logger.warning("%s: observer %r took %.2f s in %s", self._owner, observer, took, event)
 
+    def keep(self, what: str, exc: Exception) -> None:
+        """Keep for the result what somebody raised who was told of something in another way."""
+        logger.error("%s: %s raised", self._owner, what, exc_info=exc)
+        self.errors.append(exc)
+
     def _failed(self, observer: object, exc: Exception) -> None:
         logger.error("%s: observer %r raised and is removed", self._owner, observer, exc_info=exc)
         self.errors.append(exc)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -15,31 +16,28 @@ from trio_util import AsyncValue
 from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_name, next_id, step
 from trio_pipes.flow import (
     CancelFrame,
-    CancelTaskFrame,
     Direction,
     EndFrame,
-    EndTaskFrame,
     FlushMarker,
     Frame,
     FrameProcessor,
-    InterruptionFrame,
-    InterruptionTaskFrame,
-    LifecycleFrame,
-    Output,
     PipelineParams,
     StartFrame,
     StopFrame,
-    StopTaskFrame,
     check_frame,
 )
 from trio_pipes.flow._engine import Engine
 from trio_pipes.flow._graph import Graph
 
 from ._clock import BaseClock, SystemClock
-from ._entrance import Entrance
+from ._frame_requests import answer_pushed, answer_queued, is_request
+from ._handled import OnHandled, Receipts
+from ._home import Home
 from ._observers import TASK_EVENTS, observers as make_observers
-from ._task_events import Answers, FrameEvents
+from ._outputs import Outputs
+from ._task_events import Answers
 from ._task_state import FINAL, TASK, TaskResult, TaskState, TaskStatistics
+from ._watches import Watches
 
 __all__ = ["PipelineTask"]
 
@@ -73,15 +71,18 @@ class PipelineTask:
         self.name: str = name or default_name(type(self))
         self.pipeline: FrameProcessor = pipeline
         self.params: PipelineParams = params or PipelineParams()
-        self.clock: BaseClock = clock or SystemClock()
+        self.clock: BaseClock = SystemClock() if clock is None else clock
         self.resources: Any = resources
         """Whatever the processors should share, as `processor.task.resources`."""
         self._observers = make_observers(self.name, TASK_EVENTS, observers)
         self._graph = Graph(pipeline, fuse=not self.params.debug)
-        self._answers = Answers(self, self._observers, self._asked, self._broken_off)
+        self._answers = Answers(self, self._observers, partial(answer_pushed, self), self._broken_off)
         self._engine = Engine(self._graph, self.params, self._answers)
         self._engine.start.metadata.update(self.params.start_metadata)
-        self._entrance = Entrance(self.name, self.params.queue_size, self._engine)
+        self._home = Home(self.name)
+        self._watches = Watches(self, self._engine, self._observers)
+        self._entrance = self._watches.entrance(self._home)
+        self._outputs = Outputs(self.name, self._graph)
         self._state: AsyncValue[TaskState] = AsyncValue(TaskState.NEW)
         self._finished: AsyncValue[bool] = AsyncValue(False)
         self._last: EndFrame | StopFrame | None = None  # asked for
@@ -91,6 +92,7 @@ class PipelineTask:
         self._result: TaskResult | None = None
         self._started_at: float | None = None
         self._flushes: set[FlushMarker] = set()
+        self._receipts = Receipts(self.name, self._observers.keep)
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.state.name}>"
@@ -110,22 +112,17 @@ class PipelineTask:
             assert self._result is not None
             return self._result
         self._step("run")
+        self._home.settle()
         self._entrance.open()
-
-        def started() -> None:
-            self._started_at = trio.current_time()
-            self.clock.start()
-            self._step("started")
-            if self._last is not None:
-                self._step("ask_end")
-            self._watch_frames()
-            self._observers.tell("on_started", self)
-            task_status.started(self)
-
-        self._watch_frames()
+        self._watches.refresh()
         try:
             async with trio.open_nursery() as nursery:
                 self._observers.open(nursery)
+
+                def started() -> None:
+                    self._has_started(nursery)
+                    task_status.started(self)
+
                 ran = await outcome.acapture(self._engine.run, nursery, self._feed, started)
                 result = self._conclude(ran)
                 await self._observers.close()
@@ -133,11 +130,22 @@ class PipelineTask:
                 self._result = result
                 nursery.cancel_scope.cancel(reason=f"{self.name} is over")
         finally:
+            self._home.leave()
             self._finished.value = True
         if self._started_at is None and result.state is not TaskState.FAILED:
             task_status.started(self)
         ran.unwrap()
         return result
+
+    def _has_started(self, nursery: trio.Nursery) -> None:
+        """`StartFrame` has reached the sink."""
+        self._started_at = trio.current_time()
+        self.clock.start()
+        self._step("started")
+        if self._last is not None:
+            self._step("ask_end")
+        self._watches.begin(nursery, _leaves(self.pipeline))
+        self._observers.tell("on_started", self)
 
     def _claim_run(self) -> None:
         if self._run_called:
@@ -172,12 +180,18 @@ class PipelineTask:
             self._step("stop" if isinstance(self._last, StopFrame) else "end")
         if self.state in (TaskState.CANCELLED, TaskState.FAILED):
             self._entrance.break_off(f"it is {self.state.value}")
-        self._close_outputs()
-        for marker in self._flushes:
-            marker.reached.set()
+        self._watches.end()
+        self._let_go()
         self._result = self._make_result(error)
         self._observers.tell("on_finished", self, self._result)
         return self._result
+
+    def _let_go(self) -> None:
+        """Everybody who waits for frames, or for a word about one."""
+        self._outputs.close()
+        for marker in self._flushes:
+            marker.reached.set()
+        self._receipts.break_off()
 
     def _make_result(self, error: BaseException | None) -> TaskResult:
         return TaskResult(
@@ -197,29 +211,51 @@ class PipelineTask:
 
     # -- frames in
 
-    async def queue_frame(self, frame: Frame, direction: Direction = Direction.DOWNSTREAM) -> None:
+    async def queue_frame(
+        self,
+        frame: Frame,
+        direction: Direction = Direction.DOWNSTREAM,
+        *,
+        on_handled: OnHandled | None = None,
+    ) -> None:
         """Put a frame in at the top (or, upstream, at the bottom).
 
         Before the run it is kept. While the task runs an ordered frame waits for room, except from inside a
         processor of this task. A lifecycle frame is a request: `EndFrame` is `stop_when_done()`.
 
+        `on_handled(frame, True)` is called once when the pipeline is done with the frame and with what came of it:
+        handled, dropped or made stale; `on_handled(frame, False)` when the run ended before. It is a sync function, and for
+        data and control frames that go down.
+
         Raises `trio.ClosedResourceError` after the end was asked for, `trio.BrokenResourceError` after a cancel or
         a failure, `TypeError` for what is not a frame.
         """
-        if direction is Direction.DOWNSTREAM and self._entrance.is_ordinary(frame):
+        if on_handled is None and direction is Direction.DOWNSTREAM and self._entrance.is_ordinary(frame):
             await self._entrance.put_ordinary(frame)
             return
         check_frame(frame, direction, self.name)
-        if isinstance(frame, _REQUESTS):
+        if on_handled is not None:
+            await self._queue_marked(frame, self._receipts.marker(frame, direction, on_handled))
+            return
+        self._home.check("queue_frame")
+        if is_request(frame):
             await trio.lowlevel.checkpoint_if_cancelled()
-            self._queued_request(frame)
+            answer_queued(self, frame)
         else:
             await self._entrance.put(frame, direction)
+
+    async def _queue_marked(self, frame: Frame, marker: FlushMarker) -> None:
+        try:
+            await self._entrance.put_marked(frame, marker)
+        except BaseException:
+            self._receipts.forget(marker)
+            raise
 
     async def queue_frames(
         self, frames: Iterable[Frame] | AsyncIterable[Frame], direction: Direction = Direction.DOWNSTREAM
     ) -> None:
         """Queue frames in order. An async iterable given before the run waits for the run to take it."""
+        self._home.check("queue_frames")
         if isinstance(frames, AsyncIterable):
             async with _closing(frames):
                 await self.wait_state(*(state for state in TaskState if state is not TaskState.NEW))
@@ -238,29 +274,19 @@ class PipelineTask:
             else:
                 await self._entrance.put_batch(batch)
 
-    def _queued_request(self, frame: Frame) -> None:
-        if isinstance(frame, StartFrame):
-            if self.state is not TaskState.NEW:
-                raise RuntimeError(
-                    f"{self.name}: a StartFrame can be queued only before the run; it is {self.state.name}"
-                )
-            self._engine.start = frame
-            for key, value in self.params.start_metadata.items():
-                frame.metadata.setdefault(key, value)
-        elif isinstance(frame, InterruptionFrame | InterruptionTaskFrame):
-            self.interrupt()
-        else:
-            if isinstance(frame, EndFrame | StopFrame | EndTaskFrame | StopTaskFrame):
-                self._entrance.check()
-            if isinstance(frame, EndFrame | StopFrame):
-                self._ask_end(frame)
-            else:
-                self._asked(frame)
+    def _start_with(self, frame: StartFrame) -> None:
+        if self.state is not TaskState.NEW:
+            raise RuntimeError(f"{self.name}: a StartFrame can be queued only before the run; it is {self.state.name}")
+        self._engine.start = frame
+        for key, value in self.params.start_metadata.items():
+            frame.metadata.setdefault(key, value)
 
     # -- requests
 
     def stop_when_done(self, reason: str | None = None) -> Requested:
         """Accept nothing new, finish what was accepted, then end."""
+        self._home.check("stop_when_done")
+        _check_reason(self.name, "stop_when_done", reason)
         return self._ask_end(EndFrame(reason=reason))
 
     def _ask_end(self, last: EndFrame | StopFrame) -> Requested:
@@ -276,6 +302,8 @@ class PipelineTask:
 
     def cancel(self, reason: str | None = None) -> Requested:
         """Cancel the run now; cleanup runs. Before the run: it will not run."""
+        self._home.check("cancel")
+        _check_reason(self.name, "cancel", reason)
         if self._cancelled or self.state in FINAL:
             return REQUESTED
         self._cancelled = True
@@ -286,9 +314,7 @@ class PipelineTask:
         else:
             self._entrance.break_off("it is cancelled")
             self._step("cancel")
-            self._close_outputs()
-            for marker in self._flushes:
-                marker.reached.set()
+            self._let_go()
             self._result = self._make_result(None)
             self._observers.tell("on_finished", self, self._result)
             self._finished.value = True
@@ -296,6 +322,7 @@ class PipelineTask:
 
     def interrupt(self) -> Requested:
         """Make every interruptible frame in the pipeline stale, whatever `allow_interruptions` says."""
+        self._home.check("interrupt")
         self._engine.interrupt()
         return REQUESTED
 
@@ -311,6 +338,7 @@ class PipelineTask:
         wanted = frozenset(states)
         if not wanted or not all(isinstance(state, TaskState) for state in wanted):
             raise ConfigurationError(f"{self.name}.wait_state was given {states!r}, expected TaskState members")
+        self._home.check("wait_state")
         return await self._state.wait_value(lambda state: state in wanted)
 
     def has_finished(self) -> bool:
@@ -319,6 +347,7 @@ class PipelineTask:
 
     async def wait_finished(self) -> TaskResult:
         """Wait until everything is torn down, however it ended. Inside a processor of this task: `RuntimeError`."""
+        self._home.check("wait_finished")
         self._refuse_inside("wait_finished")
         await self._finished.wait_value(True)
         assert self._result is not None
@@ -329,6 +358,11 @@ class PipelineTask:
 
         Answers that go up are not waited for. A task that ends first gives whether it handled everything.
         """
+        self._home.check("flush")
+        if timeout is not None and (not _is_number(timeout) or not timeout >= 0):
+            raise ConfigurationError(
+                f"{self.name}.flush(timeout={timeout!r}): expected a number of seconds, 0 or more, or None for no limit"
+            )
         self._refuse_inside("flush")
         marker = FlushMarker(reached=trio.Event())
         self._flushes.add(marker)
@@ -362,31 +396,9 @@ class PipelineTask:
         What is in it stays readable after the end; then comes `trio.EndOfChannel`. A lifecycle frame never waits
         for a reader: where the buffer is full until the end, it is left out.
         """
-        if not all(isinstance(t, type) and issubclass(t, Frame) for t in types):
-            raise ConfigurationError(f"{self.name}.open_output was given {types!r}, expected frame classes")
-        if (not isinstance(buffer, int) and buffer != math.inf) or isinstance(buffer, bool) or buffer < 0:
-            raise ConfigurationError(
-                f"{self.name}.open_output(buffer={buffer!r}): expected a number of frames, 0 or more, or math.inf"
-            )
-        if not isinstance(direction, Direction):
-            raise ConfigurationError(f"{self.name}.open_output(direction={direction!r}): expected a Direction")
-        send, receive = trio.open_memory_channel[Frame](buffer)
-        output = Output(types or (Frame,), send)
-        end = self._graph.sink if direction is Direction.DOWNSTREAM else self._graph.source
-        if self.state in FINAL:
-            send.close()
-        else:
-            end.outputs.append(output)
-        try:
-            with receive:
-                yield receive
-        finally:
-            end.close(output)
-
-    def _close_outputs(self) -> None:
-        for end in (self._graph.sink, self._graph.source):
-            for output in tuple(end.outputs):
-                end.close(output)
+        self._home.check("open_output")
+        async with self._outputs.open(types, buffer, direction) as receive:
+            yield receive
 
     # -- observing
 
@@ -395,18 +407,15 @@ class PipelineTask:
 
         Raises `ConfigurationError` when it has a method `on_*` that is no event.
         """
+        self._home.check("add_observer")
         self._observers.add(observer)
-        self._watch_frames()
+        self._watches.refresh()
 
     def remove_observer(self, observer: object) -> None:
         """Remove an observer. Raises `ValueError` for one that is not there."""
+        self._home.check("remove_observer")
         self._observers.remove(observer)
-        self._watch_frames()
-
-    def _watch_frames(self) -> None:
-        wanted = self._observers.wants("on_frame_pushed", "on_frame_handled", "on_reached_sink", "on_reached_source")
-        if wanted != (self._engine.observed is not None):
-            self._engine.observe(FrameEvents(self, self._observers) if wanted else None)
+        self._watches.refresh()
 
     def statistics(self) -> TaskStatistics:
         """Counts and depths at this moment."""
@@ -423,35 +432,6 @@ class PipelineTask:
 
     def _broken_off(self) -> None:
         self._entrance.break_off("it was cancelled or has failed")
-
-    def _asked(self, frame: Frame) -> None:
-        """A request from inside the pipeline, or one that was queued."""
-        match frame:
-            case EndFrame():
-                self.stop_when_done(frame.reason)
-            case StopFrame():
-                self._ask_end(StopFrame(reason=frame.reason))
-            case EndTaskFrame():
-                self.stop_when_done(frame.reason)
-            case StopTaskFrame():
-                self._ask_end(StopFrame(reason=frame.reason))
-            case CancelTaskFrame() | CancelFrame():
-                self.cancel(frame.reason)
-            case InterruptionTaskFrame() | InterruptionFrame():
-                self._engine.ask_interrupt()
-            case _:
-                raise RuntimeError(f"{self.name}: {frame.name} cannot be pushed by a processor")
-
-
-_REQUESTS = (
-    LifecycleFrame,
-    CancelFrame,
-    InterruptionFrame,
-    EndTaskFrame,
-    StopTaskFrame,
-    CancelTaskFrame,
-    InterruptionTaskFrame,
-)
 
 
 @asynccontextmanager
@@ -472,6 +452,15 @@ def _without_cancelled(error: BaseException) -> BaseException | None:
     if isinstance(error, BaseExceptionGroup):
         return error.split(trio.Cancelled)[1]
     return error
+
+
+def _check_reason(name: str, call: str, reason: object) -> None:
+    if reason is not None and not isinstance(reason, str):
+        raise ConfigurationError(f"{name}.{call}(reason={reason!r}): expected a string, or None")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _leaves(pipeline: FrameProcessor) -> Iterable[FrameProcessor]:
