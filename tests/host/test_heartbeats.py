@@ -4,6 +4,7 @@ import math
 
 import pytest
 import trio
+import trio.lowlevel
 
 from hosting import Probe, Slow, Stuck, nothing_left, records, started, task_of, texts
 from trio_pipes import (
@@ -90,7 +91,7 @@ async def test_classes_are_shown_them_and_no_processor_can_lose_one(autojump_clo
 
     @each
     async def waits(frame: TextFrame) -> TextFrame:
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         return frame
 
     @processor

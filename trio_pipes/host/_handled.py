@@ -33,7 +33,7 @@ class _Receipt:
     def tell(self, handled: bool) -> None:
         """Tell it, once."""
         if self in self._receipts.open:
-            self._receipts.open.discard(self)
+            del self._receipts.open[self]
             try:
                 _refuse_awaitable(self._callback(self._frame, handled))
             except Exception as exc:  # noqa: BLE001  (kept for the result; whoever is told cannot hurt the pipeline)
@@ -45,7 +45,7 @@ class Receipts:
     """The frames of a task whose sender waits to be told."""
 
     def __init__(self, name: str, failed: Callable[[str, Exception], None]) -> None:
-        self.open: set[_Receipt] = set()
+        self.open: dict[_Receipt, None] = {}  # in the order in which they were queued
         self.failed = failed
         self._name = name
 
@@ -61,12 +61,12 @@ class Receipts:
                 "frame that goes down. Others overtake what is queued, and nothing can follow them."
             )
         receipt = _Receipt(self, frame, callback)
-        self.open.add(receipt)
+        self.open[receipt] = None
         return FlushMarker(reached=receipt)
 
     def forget(self, marker: FlushMarker) -> None:
         """Its frame was not accepted."""
-        self.open.discard(marker.reached)
+        self.open.pop(marker.reached, None)
 
     def break_off(self) -> None:
         """The run is over: what is still open has not been handled."""
