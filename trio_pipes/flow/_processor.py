@@ -102,6 +102,8 @@ class FrameProcessor:
 
         Each has the other's id in its metadata as `"broadcast_sibling_id"`.
         """
+        if not (isinstance(frame_class, type) and issubclass(frame_class, Frame)):
+            raise TypeError(f"{self.name!r}.broadcast_frame was given {frame_class!r}, expected a class of frames")
         down, up = frame_class(**fields), frame_class(**fields)
         down.metadata["broadcast_sibling_id"] = up.id
         up.metadata["broadcast_sibling_id"] = down.id

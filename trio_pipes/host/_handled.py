@@ -13,6 +13,8 @@ from typing import final
 from trio_pipes._base import ConfigurationError
 from trio_pipes.flow import Direction, FlushMarker, Frame, SystemFrame
 
+from ._observers import refuse_awaitable
+
 __all__ = ["OnHandled", "Receipts"]
 
 OnHandled = Callable[[Frame, bool], object]
@@ -35,7 +37,7 @@ class _Receipt:
         if self in self._receipts.open:
             del self._receipts.open[self]
             try:
-                _refuse_awaitable(self._callback(self._frame, handled))
+                refuse_awaitable(self._callback(self._frame, handled), "on_handled")
             except Exception as exc:  # noqa: BLE001  (kept for the result; whoever is told cannot hurt the pipeline)
                 self._receipts.failed(f"on_handled of {self._frame.name}", exc)
 
@@ -72,10 +74,3 @@ class Receipts:
         """The run is over: what is still open has not been handled."""
         for receipt in tuple(self.open):
             receipt.tell(False)
-
-
-def _refuse_awaitable(result: object) -> None:
-    if inspect.isawaitable(result):
-        if inspect.iscoroutine(result):
-            result.close()
-        raise TypeError(f"on_handled gave {result!r} to await, expected a sync function")

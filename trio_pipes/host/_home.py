@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import get_ident
 from typing import final
 
@@ -10,15 +13,22 @@ __all__ = ["Home"]
 
 @final
 class Home:
-    """The thread of the run, while there is one."""
+    """The thread of the run, while there is one, and the threads that wait for it before."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.thread: int | None = None
+        self._waiting: Counter[int] = Counter()
 
     def settle(self) -> None:
-        """The run begins, in this thread."""
-        self.thread = get_ident()
+        """The run begins, in this thread. Raises `RuntimeError` when somebody waits for it in another one."""
+        here = get_ident()
+        if any(count for thread, count in self._waiting.items() if thread != here):
+            raise RuntimeError(
+                f"{self.name} is waited for in another thread than the one that runs it, and could not tell it there. "
+                "Wait in the Trio run that has the task."
+            )
+        self.thread = here
 
     def leave(self) -> None:
         """The run is over; anybody may look at what is left of it."""
@@ -32,3 +42,14 @@ class Home:
                 "From there use trio.from_thread.run_sync(...), or trio.from_thread.run(...) for what is async, with "
                 "the trio_token of that run."
             )
+
+    @contextmanager
+    def waiting(self, call: str) -> Iterator[None]:
+        """Round a wait for something that the run does."""
+        self.check(call)
+        here = get_ident()
+        self._waiting[here] += 1
+        try:
+            yield
+        finally:
+            self._waiting[here] -= 1

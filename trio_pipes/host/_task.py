@@ -107,12 +107,12 @@ class PipelineTask:
         """
         self._claim_run()
         if self._cancelled:
+            self._home.leave()
             task_status.started(self)
             await trio.lowlevel.checkpoint()
             assert self._result is not None
             return self._result
         self._step("run")
-        self._home.settle()
         self._entrance.open()
         self._watches.refresh()
         try:
@@ -159,6 +159,7 @@ class PipelineTask:
                     f"{processor.name!r} is in {node.engine.name!r}, which is running, and cannot be in {self.name!r} "
                     "too. An instance belongs to one running pipeline at a time: make a second one."
                 )
+        self._home.settle()
         self._run_called = True
 
     def _feed(self) -> None:
@@ -338,8 +339,10 @@ class PipelineTask:
         wanted = frozenset(states)
         if not wanted or not all(isinstance(state, TaskState) for state in wanted):
             raise ConfigurationError(f"{self.name}.wait_state was given {states!r}, expected TaskState members")
-        self._home.check("wait_state")
-        return await self._state.wait_value(lambda state: state in wanted)
+        if wanted <= FINAL:
+            self._refuse_inside("wait_state")
+        with self._home.waiting("wait_state"):
+            return await self._state.wait_value(lambda state: state in wanted)
 
     def has_finished(self) -> bool:
         """Whether everything is torn down."""
@@ -347,9 +350,9 @@ class PipelineTask:
 
     async def wait_finished(self) -> TaskResult:
         """Wait until everything is torn down, however it ended. Inside a processor of this task: `RuntimeError`."""
-        self._home.check("wait_finished")
         self._refuse_inside("wait_finished")
-        await self._finished.wait_value(True)
+        with self._home.waiting("wait_finished"):
+            await self._finished.wait_value(True)
         assert self._result is not None
         return self._result
 
@@ -358,7 +361,6 @@ class PipelineTask:
 
         Answers that go up are not waited for. A task that ends first gives whether it handled everything.
         """
-        self._home.check("flush")
         if timeout is not None and (not _is_number(timeout) or not timeout >= 0):
             raise ConfigurationError(
                 f"{self.name}.flush(timeout={timeout!r}): expected a number of seconds, 0 or more, or None for no limit"
@@ -367,7 +369,7 @@ class PipelineTask:
         marker = FlushMarker(reached=trio.Event())
         self._flushes.add(marker)
         try:
-            with trio.move_on_after(math.inf if timeout is None else timeout):
+            with self._home.waiting("flush"), trio.move_on_after(math.inf if timeout is None else timeout):
                 if self.state not in FINAL:
                     try:
                         await self._entrance.mark(marker)
