@@ -172,6 +172,17 @@ async def test_an_interrupt_lets_the_one_go_on_that_waits_for_room(autojump_cloc
     assert logs.log == [("new", 5)]
 
 
+async def test_one_that_is_due_already_is_not_handed_over_and_a_flush_waits_for_it(autojump_clock):
+    async with holding() as (task, _, logs):
+        await trio.sleep(2)
+        await task.queue_frame(at(1, "due"))
+        assert await task.flush()
+        assert logs.log == [("due", 2)]
+        await task.queue_frame(at(9, "held"))
+        assert await task.flush()  # at once: it has been handled, and is held
+        assert trio.current_time() == 2
+
+
 async def test_backpressure_below_delays_and_loses_nothing(autojump_clock):
     slow = Sees(delay=1)
     task = PipelineTask(Pipeline([ReleaseAtPts(), slow]), PipelineParams(queue_size=1))

@@ -62,8 +62,9 @@ class _Held:
 class ReleaseAtPts(FrameProcessor):
     """Holds what comes down until the task's clock has reached its `pts`, and lets it out in the order of `pts`.
 
-    Frames without `pts` pass at once, and so does what is urgent or goes up. The end waits for what is held. An
-    interrupt drops it, except uninterruptible frames. `limit` frames are held at most; then the one who pushes waits.
+    Frames without `pts` pass at once, and so does what is urgent or goes up. The end waits for what is held; a `flush`
+    does not. An interrupt drops it, except uninterruptible frames. `limit` frames are held at most; then the one who
+    pushes waits.
     """
 
     def __init__(self, limit: int = 1000, *, name: str | None = None) -> None:
@@ -98,6 +99,9 @@ class ReleaseAtPts(FrameProcessor):
     async def _hold(self, frame: Frame, pts: Any) -> None:
         if not isinstance(pts, int) or isinstance(pts, bool):
             raise TypeError(f"{frame.name} has pts={pts!r}, expected a whole number of nanoseconds since the start")
+        if not self._held and not self._leaving and pts - self.task.clock.get_time() <= EARLY:
+            await self.push_frame(frame)
+            return
         while len(self._held) >= self.limit:
             await self._less.wait()
         self._arrivals += 1

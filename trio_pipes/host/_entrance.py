@@ -236,7 +236,7 @@ class Entrance:
         """Put a marker behind everything queued so far."""
         self.check()
         if self._straight:
-            self._inbox.put(marker)
+            self._inbox.enqueue((marker,))  # as what was queued in this pass: an interrupt counts these from behind
         elif self._open:
             await self._send(marker)
         else:
