@@ -360,7 +360,7 @@ def test_t11_everything_together_cancelled_at_each_checkpoint_leaves_nothing() -
 
         return scenario, check, None
 
-    assert cancelled_everywhere(make, stride=3) > 50
+    assert cancelled_everywhere(make) > 50
 
 
 @pytest.mark.parametrize("frame_class", [DataFrame, TextFrame])

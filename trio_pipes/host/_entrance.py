@@ -282,6 +282,6 @@ class Entrance:
 
     async def _into_pipeline(self, frame: Frame) -> None:
         if isinstance(frame, FlushMarker):
-            self._inbox.put(frame)
+            self._inbox.enqueue((frame,))
         else:
             await self._inbox.put_or_wait(frame)
