@@ -120,6 +120,8 @@ class PipelineParams:
     """Gives each processor a task of its own, so that warnings and tracebacks name the very one."""
 
     def __attrs_post_init__(self) -> None:
+        if self.idle_timeout is not None and not self.idle_frames:
+            raise ConfigurationError("PipelineParams(idle_frames=()): expected the frame classes that count as life")
         if self.enable_heartbeats and not self.heartbeat_timeout > self.heartbeat_period:
             raise ConfigurationError(
                 f"PipelineParams(heartbeat_timeout={self.heartbeat_timeout!r}): expected more than "

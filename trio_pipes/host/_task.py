@@ -29,7 +29,7 @@ from trio_pipes.flow import (
 from trio_pipes.flow._engine import Engine
 from trio_pipes.flow._graph import Graph
 
-from ._clock import BaseClock, SystemClock
+from ._clock import BaseClock, SystemClock, is_clock
 from ._frame_requests import answer_pushed, answer_queued, is_request
 from ._handled import OnHandled, Receipts
 from ._home import Home
@@ -63,7 +63,7 @@ class PipelineTask:
             raise ConfigurationError(f"PipelineTask was given {pipeline!r}, expected a Pipeline: Pipeline([...])")
         if params is not None and not isinstance(params, PipelineParams):
             raise ConfigurationError(f"PipelineTask(params={params!r}): expected PipelineParams(...)")
-        if clock is not None and not (hasattr(clock, "start") and hasattr(clock, "get_time")):
+        if clock is not None and not is_clock(clock):
             raise ConfigurationError(f"PipelineTask(clock={clock!r}): expected a clock, with start() and get_time()")
         if name is not None and (not isinstance(name, str) or not name):
             raise ConfigurationError(f"PipelineTask(name={name!r}): expected a non-empty string")
