@@ -247,6 +247,15 @@ async def test_a_wrong_value_is_refused_where_it_is_given_and_changes_nothing(au
     assert (await task.wait_finished()).state is TaskState.ENDED
 
 
+@pytest.mark.parametrize("name", [name for name in BAD if not name.startswith("frame")])
+async def test_a_wrong_value_is_refused_after_the_end_too(autojump_clock, name) -> None:
+    task = task_of(Probe())
+    task.stop_when_done()
+    await task.run()
+    with trio.fail_after(5), pytest.raises((ValueError, TypeError)):
+        await BAD[name](task)
+
+
 @pytest.mark.parametrize("observers", [None, 3, Quiet, Quiet()], ids=["None", "3", "class", "one"])
 def test_observers_that_are_no_collection_are_refused(observers) -> None:
     with pytest.raises((TypeError, ValueError), match="observers"):

@@ -356,7 +356,7 @@ def test_t11_everything_together_cancelled_at_each_checkpoint_leaves_nothing() -
         def check() -> None:
             assert task.state in (TaskState.NEW, TaskState.CANCELLED)
             assert len(told) <= 4
-            assert not task._receipts.open or task.state is TaskState.NEW
+            assert not task._markers.receipts or task.state is TaskState.NEW
 
         return scenario, check, None
 

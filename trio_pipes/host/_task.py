@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import attrs
 import outcome
@@ -18,7 +17,6 @@ from trio_pipes.flow import (
     CancelFrame,
     Direction,
     EndFrame,
-    FlushMarker,
     Frame,
     FrameProcessor,
     PipelineParams,
@@ -29,21 +27,18 @@ from trio_pipes.flow import (
 from trio_pipes.flow._engine import Engine
 from trio_pipes.flow._graph import Graph
 
+from ._async_frames import closing
 from ._clock import BaseClock, SystemClock, is_clock
 from ._frame_requests import answer_pushed, answer_queued, is_request
-from ._handled import OnHandled, Receipts
 from ._home import Home
+from ._markers import Markers, OnHandled, check_timeout
 from ._observers import TASK_EVENTS, observers as make_observers
 from ._outputs import Outputs
 from ._task_events import Answers
-from ._task_state import FINAL, TASK, TaskResult, TaskState, TaskStatistics
+from ._task_state import FINAL, TASK, TaskResult, TaskState, TaskStatistics, now_or_zero, without_cancelled
 from ._watches import Watches
 
 __all__ = ["PipelineTask"]
-
-
-# Seconds that an async generator has to clean up when its frames are not wanted any more.
-LAST_WORDS: Final = 1.0
 
 
 class PipelineTask:
@@ -82,6 +77,7 @@ class PipelineTask:
         self._home = Home(self.name)
         self._watches = Watches(self, self._engine, self._observers)
         self._entrance = self._watches.entrance(self._home)
+        self._markers = Markers(self.name, self._entrance, self._observers.keep)
         self._outputs = Outputs(self.name, self._graph)
         self._state: AsyncValue[TaskState] = AsyncValue(TaskState.NEW)
         self._finished: AsyncValue[bool] = AsyncValue(False)
@@ -91,8 +87,6 @@ class PipelineTask:
         self._run_called = False
         self._result: TaskResult | None = None
         self._started_at: float | None = None
-        self._flushes: set[FlushMarker] = set()
-        self._receipts = Receipts(self.name, self._observers.keep)
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.state.name}>"
@@ -171,7 +165,7 @@ class PipelineTask:
 
     def _conclude(self, ran: outcome.Outcome[None]) -> TaskResult:
         """Work out how it ended, and tell everybody who waits."""
-        error = _without_cancelled(ran.error) if isinstance(ran, outcome.Error) else None
+        error = without_cancelled(ran.error) if isinstance(ran, outcome.Error) else None
         cancelled = isinstance(ran, outcome.Error) or self._engine.broken_off
         if error is None and cancelled:
             self._step("cancel")
@@ -190,9 +184,7 @@ class PipelineTask:
     def _let_go(self) -> None:
         """Everybody who waits for frames, or for a word about one."""
         self._outputs.close()
-        for marker in self._flushes:
-            marker.reached.set()
-        self._receipts.break_off()
+        self._markers.break_off()
 
     def _make_result(self, error: BaseException | None) -> TaskResult:
         return TaskResult(
@@ -202,7 +194,7 @@ class PipelineTask:
             frames_in=self._entrance.count,
             frames_out=self._graph.sink.count,
             started_at=self._started_at,
-            finished_at=_now(),
+            finished_at=now_or_zero(),
             reported_errors=self._answers.reported_errors,
             observer_errors=tuple(self._observers.errors),
         )
@@ -236,7 +228,7 @@ class PipelineTask:
             return
         check_frame(frame, direction, self.name)
         if on_handled is not None:
-            await self._queue_marked(frame, self._receipts.marker(frame, direction, on_handled))
+            await self._markers.queue(frame, direction, on_handled)
             return
         self._home.check("queue_frame")
         if is_request(frame):
@@ -245,20 +237,13 @@ class PipelineTask:
         else:
             await self._entrance.put(frame, direction)
 
-    async def _queue_marked(self, frame: Frame, marker: FlushMarker) -> None:
-        try:
-            await self._entrance.put_marked(frame, marker)
-        except BaseException:
-            self._receipts.forget(marker)
-            raise
-
     async def queue_frames(
         self, frames: Iterable[Frame] | AsyncIterable[Frame], direction: Direction = Direction.DOWNSTREAM
     ) -> None:
         """Queue frames in order. An async iterable given before the run waits for the run to take it."""
         self._home.check("queue_frames")
         if isinstance(frames, AsyncIterable):
-            async with _closing(frames):
+            async with closing(frames):
                 await self.wait_state(*(state for state in TaskState if state is not TaskState.NEW))
                 async for frame in frames:
                     await self.queue_frame(frame, direction)
@@ -352,35 +337,24 @@ class PipelineTask:
         """Wait until everything is torn down, however it ended. Inside a processor of this task: `RuntimeError`."""
         self._refuse_inside("wait_finished")
         with self._home.waiting("wait_finished"):
-            await self._finished.wait_value(True)
+            await self._wait_finished()
         assert self._result is not None
         return self._result
+
+    async def _wait_finished(self) -> None:
+        await self._finished.wait_value(True)
 
     async def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything queued before has been handled: True; False when `timeout` seconds pass first.
 
         Answers that go up are not waited for. A task that ends first gives whether it handled everything.
         """
-        if timeout is not None and (not _is_number(timeout) or not timeout >= 0):
-            raise ConfigurationError(
-                f"{self.name}.flush(timeout={timeout!r}): expected a number of seconds, 0 or more, or None for no limit"
-            )
+        check_timeout(f"{self.name}.flush", timeout)
         self._refuse_inside("flush")
-        marker = FlushMarker(reached=trio.Event())
-        self._flushes.add(marker)
-        try:
-            with self._home.waiting("flush"), trio.move_on_after(math.inf if timeout is None else timeout):
-                if self.state not in FINAL:
-                    try:
-                        await self._entrance.mark(marker)
-                    except (trio.ClosedResourceError, trio.BrokenResourceError):
-                        await self._finished.wait_value(True)
-                    else:
-                        await marker.reached.wait()
-                return self.state not in (TaskState.CANCELLED, TaskState.FAILED)
-            return False
-        finally:
-            self._flushes.discard(marker)
+        with self._home.waiting("flush"):
+            if self.state not in FINAL and not await self._markers.flush(timeout, self._wait_finished):
+                return False
+        return self.state not in (TaskState.CANCELLED, TaskState.FAILED)
 
     def _refuse_inside(self, call: str) -> None:
         if self._engine.is_inside():
@@ -436,42 +410,11 @@ class PipelineTask:
         self._entrance.break_off("it was cancelled or has failed")
 
 
-@asynccontextmanager
-async def _closing(frames: AsyncIterable[Frame]) -> AsyncIterator[None]:
-    """Close an async generator that is not read to its end, rather than leave it to the garbage collector."""
-    try:
-        yield
-    finally:
-        if isinstance(frames, AsyncGenerator):
-            with trio.move_on_after(LAST_WORDS, shield=True):
-                await frames.aclose()
-
-
-def _without_cancelled(error: BaseException) -> BaseException | None:
-    """What is left of an error without Trio's `Cancelled`, alone or in groups."""
-    if isinstance(error, trio.Cancelled):
-        return None
-    if isinstance(error, BaseExceptionGroup):
-        return error.split(trio.Cancelled)[1]
-    return error
-
-
 def _check_reason(name: str, call: str, reason: object) -> None:
     if reason is not None and not isinstance(reason, str):
         raise ConfigurationError(f"{name}.{call}(reason={reason!r}): expected a string, or None")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _leaves(pipeline: FrameProcessor) -> Iterable[FrameProcessor]:
     leaves = getattr(pipeline, "leaves", None)
     return leaves() if leaves else (pipeline,)
-
-
-def _now() -> float:
-    try:
-        return trio.current_time()
-    except RuntimeError:
-        return 0.0
