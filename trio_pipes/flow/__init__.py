@@ -26,6 +26,7 @@ from ._frames import (
     ErrorFrame,
     FlushMarker,
     Frame,
+    Heartbeat,
     HeartbeatFrame,
     InterruptionFrame,
     InterruptionTaskFrame,
@@ -40,9 +41,20 @@ from ._frames import (
     SystemFrame,
     TextFrame,
 )
+from ._metrics import (
+    LLMTokenUsage,
+    LLMUsageMetrics,
+    MetricsData,
+    ProcessingMetrics,
+    ProcessorMetrics,
+    STTUsageMetrics,
+    TTFBMetrics,
+    TTSUsageMetrics,
+)
 from ._params import ErrorPolicy, PipelineParams, UnusablePolicy
 from ._pipeline import ParallelPipeline, Pipeline, made
 from ._processor import FrameProcessor
+from ._pts import ReleaseAtPts, StampPts
 from ._statistics import LaneStatistics, NodeStatistics
 
 __all__ = [
@@ -65,12 +77,16 @@ __all__ = [
     "FrameObserver",
     "FrameProcessor",
     "Frames",
+    "Heartbeat",
     "HeartbeatFrame",
     "InputAudioFrame",
     "InterruptionFrame",
     "InterruptionTaskFrame",
+    "LLMTokenUsage",
+    "LLMUsageMetrics",
     "LaneStatistics",
     "LifecycleFrame",
+    "MetricsData",
     "MetricsFrame",
     "NodeStatistics",
     "Out",
@@ -81,11 +97,18 @@ __all__ = [
     "PauseUrgentFrame",
     "Pipeline",
     "PipelineParams",
+    "ProcessingMetrics",
+    "ProcessorMetrics",
+    "ReleaseAtPts",
     "ResumeFrame",
+    "STTUsageMetrics",
+    "StampPts",
     "StartFrame",
     "StopFrame",
     "StopTaskFrame",
     "SystemFrame",
+    "TTFBMetrics",
+    "TTSUsageMetrics",
     "TextFrame",
     "UnusablePolicy",
     "UserStartedSpeakingFrame",

@@ -26,6 +26,7 @@ from ._annotations import caller_names, first_annotation, frame_types
 from ._deadline import check_deadline, deadline_of, has_deadline, is_interruptible, missed
 from ._frames import ADDRESSED, LIFECYCLE, DataFrame, Direction, ErrorFrame, Frame
 from ._lane import Inbox
+from ._metrics import ProcessorMetrics
 from ._node import Node
 from ._params import ErrorPolicy
 from ._pause import BY_CALL, add_pause
@@ -114,6 +115,11 @@ class Out:
         """Say that it can do its work again."""
         set_usable(self._node)
         return REQUESTED
+
+    @property
+    def metrics(self) -> ProcessorMetrics:
+        """Measures this block's times and usage; see `FrameProcessor.metrics`."""
+        return cast("FrameProcessor", self._node.processor).metrics
 
     @property
     def task(self) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 import trio
@@ -21,6 +22,8 @@ from trio_pipes.flow import Direction, FlushMarker, Frame, SystemFrame
 if TYPE_CHECKING:
     from trio_pipes.flow._engine import Engine
 
+    from ._home import Home
+
 __all__ = ["Entrance"]
 
 KEPT = 10_000  # frames queued before the run, at most
@@ -29,8 +32,10 @@ KEPT = 10_000  # frames queued before the run, at most
 class Entrance:
     """Where frames are queued."""
 
-    def __init__(self, name: str, queue_size: int, engine: Engine) -> None:
+    def __init__(self, name: str, queue_size: int, engine: Engine, home: Home) -> None:
         self.name = name
+        self._home = home
+        self._thread = 0  # of the run
         self.count = 0  # frames accepted
         self.send, self.receive = trio.open_memory_channel[Frame | list[Frame]](queue_size)
         self._engine = engine
@@ -70,6 +75,7 @@ class Entrance:
 
     async def put(self, frame: Frame, direction: Direction) -> None:
         """Accept one frame; waits for room only with an ordered frame that goes down, and not inside."""
+        self._home.check("queue_frame")
         await checkpoint_if_cancelled()
         self.check()
         if not self._open:
@@ -85,6 +91,8 @@ class Entrance:
         await checkpoint_if_cancelled()
         if self.refusal is not None:
             self.check()
+        if get_ident() != self._thread and self._open:
+            self._home.check("queue_frame")
         if self._straight:
             inbox = self._inbox
             if len(inbox.q) < inbox.limit:
@@ -100,6 +108,7 @@ class Entrance:
 
     async def put_batch(self, batch: list[Frame]) -> None:
         """Accept a batch of ordinary frames that go down."""
+        self._home.check("queue_frames")
         await checkpoint_if_cancelled()
         self.check()
         if self._straight and len(self._inbox.q) + len(batch) <= self._inbox.limit:
@@ -111,6 +120,21 @@ class Entrance:
         else:
             for frame in batch:
                 self._keep(frame, Direction.DOWNSTREAM)
+
+    async def put_marked(self, frame: Frame, marker: FlushMarker) -> None:
+        """Accept an ordered frame that goes down, with a marker right behind it."""
+        self._home.check("queue_frame")
+        await checkpoint_if_cancelled()
+        self.check()
+        if self._straight and len(self._inbox.q) + 2 <= self._inbox.limit:
+            self._inbox.enqueue((frame, marker))
+            self.count += 1
+        elif self._open:
+            await self._send([frame, marker])
+            self.count += 1
+        else:
+            self._keep(frame, Direction.DOWNSTREAM)
+            self._kept.append(marker)
 
     async def _send(self, item: Frame | list[Frame]) -> None:
         """Through the channel."""
@@ -179,6 +203,7 @@ class Entrance:
     def open(self) -> None:
         """The run has begun."""
         self._open = True
+        self._thread = get_ident()
 
     def go_live(self, at_end: Callable[[], None]) -> None:
         """Frames may go into the pipeline; `at_end` is called when all have that were accepted."""
@@ -211,7 +236,7 @@ class Entrance:
         """Put a marker behind everything queued so far."""
         self.check()
         if self._straight:
-            self._inbox.put(marker)
+            self._inbox.enqueue((marker,))  # as what was queued in this pass: an interrupt counts these from behind
         elif self._open:
             await self._send(marker)
         else:
@@ -257,6 +282,6 @@ class Entrance:
 
     async def _into_pipeline(self, frame: Frame) -> None:
         if isinstance(frame, FlushMarker):
-            self._inbox.put(frame)
+            self._inbox.enqueue((frame,))
         else:
             await self._inbox.put_or_wait(frame)
