@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -12,7 +13,16 @@ import outcome
 import trio
 from trio_util import AsyncValue
 
-from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_name, next_id, step
+from trio_pipes._base import (
+    REQUESTED,
+    ConfigurationError,
+    Requested,
+    TransitionError,
+    check_reason,
+    default_name,
+    next_id,
+    step,
+)
 from trio_pipes.flow import (
     CancelFrame,
     CancelTaskFrame,
@@ -37,9 +47,10 @@ from trio_pipes.flow._graph import Graph
 
 from ._clock import BaseClock, SystemClock
 from ._entrance import Entrance
+from ._from_thread import TaskFromThread, check_is_here
 from ._observers import TASK_EVENTS, observers as make_observers
 from ._task_events import Answers, FrameEvents
-from ._task_state import FINAL, TASK, TaskResult, TaskState, TaskStatistics
+from ._task_state import FINAL, REACHABLE, TASK, TaskResult, TaskState, TaskStatistics
 
 __all__ = ["PipelineTask"]
 
@@ -88,6 +99,7 @@ class PipelineTask:
         self._reason: str | None = None
         self._cancelled = False
         self._run_called = False
+        self._thread: int | None = None  # of the Trio run that it is in
         self._result: TaskResult | None = None
         self._started_at: float | None = None
         self._flushes: set[FlushMarker] = set()
@@ -109,6 +121,7 @@ class PipelineTask:
             await trio.lowlevel.checkpoint()
             assert self._result is not None
             return self._result
+        self._thread = threading.get_ident()
         self._step("run")
         self._entrance.open()
 
@@ -133,6 +146,7 @@ class PipelineTask:
                 self._result = result
                 nursery.cancel_scope.cancel(reason=f"{self.name} is over")
         finally:
+            self._thread = None
             self._finished.value = True
         if self._started_at is None and result.state is not TaskState.FAILED:
             task_status.started(self)
@@ -261,6 +275,8 @@ class PipelineTask:
 
     def stop_when_done(self, reason: str | None = None) -> Requested:
         """Accept nothing new, finish what was accepted, then end."""
+        check_is_here(self.name, "stop_when_done", self._thread)
+        check_reason(f"{self.name}.stop_when_done", reason)
         return self._ask_end(EndFrame(reason=reason))
 
     def _ask_end(self, last: EndFrame | StopFrame) -> Requested:
@@ -276,6 +292,8 @@ class PipelineTask:
 
     def cancel(self, reason: str | None = None) -> Requested:
         """Cancel the run now; cleanup runs. Before the run: it will not run."""
+        check_is_here(self.name, "cancel", self._thread)
+        check_reason(f"{self.name}.cancel", reason)
         if self._cancelled or self.state in FINAL:
             return REQUESTED
         self._cancelled = True
@@ -296,6 +314,7 @@ class PipelineTask:
 
     def interrupt(self) -> Requested:
         """Make every interruptible frame in the pipeline stale, whatever `allow_interruptions` says."""
+        check_is_here(self.name, "interrupt", self._thread)
         self._engine.interrupt()
         return REQUESTED
 
@@ -307,19 +326,33 @@ class PipelineTask:
         return self._state.value
 
     async def wait_state(self, *states: TaskState) -> TaskState:
-        """Wait until the task is in one of these states; gives that state."""
+        """Wait until the task is in one of these states; gives that state.
+
+        Raises `TransitionError` when it is in a state from which none of them can be reached.
+        """
+        check_is_here(self.name, "wait_state", self._thread)
         wanted = frozenset(states)
         if not wanted or not all(isinstance(state, TaskState) for state in wanted):
             raise ConfigurationError(f"{self.name}.wait_state was given {states!r}, expected TaskState members")
-        return await self._state.wait_value(lambda state: state in wanted)
+        state = await self._state.wait_value(lambda state: state in wanted or wanted.isdisjoint(REACHABLE[state]))
+        if state not in wanted:
+            names = " or ".join(wish.name for wish in states)
+            raise TransitionError(f"{self.name} is {state.name}, and cannot come to {names} any more")
+        return state
 
     def has_finished(self) -> bool:
         """Whether everything is torn down."""
         return self._finished.value
 
+    @property
+    def result(self) -> TaskResult | None:
+        """How it ended; None before everything is torn down."""
+        return self._result if self._finished.value else None
+
     async def wait_finished(self) -> TaskResult:
         """Wait until everything is torn down, however it ended. Inside a processor of this task: `RuntimeError`."""
         self._refuse_inside("wait_finished")
+        check_is_here(self.name, "wait_finished", self._thread)
         await self._finished.wait_value(True)
         assert self._result is not None
         return self._result
@@ -330,6 +363,7 @@ class PipelineTask:
         Answers that go up are not waited for. A task that ends first gives whether it handled everything.
         """
         self._refuse_inside("flush")
+        check_is_here(self.name, "flush", self._thread)
         marker = FlushMarker(reached=trio.Event())
         self._flushes.add(marker)
         try:
@@ -407,6 +441,11 @@ class PipelineTask:
         wanted = self._observers.wants("on_frame_pushed", "on_frame_handled", "on_reached_sink", "on_reached_source")
         if wanted != (self._engine.observed is not None):
             self._engine.observe(FrameEvents(self, self._observers) if wanted else None)
+
+    def from_thread(self) -> TaskFromThread:
+        """A handle of this task for other threads. Raises `RuntimeError` outside of a Trio run."""
+        check_is_here(self.name, "from_thread", self._thread)
+        return TaskFromThread(self)
 
     def statistics(self) -> TaskStatistics:
         """Counts and depths at this moment."""

@@ -45,6 +45,14 @@ def check_is_worker(worker: object, who: str) -> None:
     if missing:
         hint = " Put a pipeline into a task: PipelineTask(pipeline)." if hasattr(worker, "process_frame") else ""
         raise TypeError(f"{who} was given {worker!r}, which is no worker: it has no {', '.join(missing)}.{hint}")
+    for request in ("stop_when_done", "cancel"):
+        if inspect.iscoroutinefunction(getattr(worker, request)):
+            raise TypeError(
+                f"{who} was given {worker!r}, whose {request} is async, expected a plain function: "
+                "a request takes effect when it is called, and does not wait"
+            )
+    if not callable(worker.run):  # type: ignore[attr-defined]  # looked at above
+        raise TypeError(f"{who} was given {worker!r}, whose run is no function")
     name = worker.name  # type: ignore[attr-defined]  # looked at just above
     if not isinstance(name, str) or not name:
         raise ConfigurationError(f"{who} was given {worker!r}, whose name is {name!r}, expected a non-empty string")
