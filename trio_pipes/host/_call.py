@@ -159,9 +159,10 @@ class Call:
             finally:
                 self.closing = True
                 try:
-                    with trio.CancelScope(shield=True):  # each wait in it is for what has been cancelled
-                        await self._clear()
-                        await leave()  # noqa: ASYNC102
+                    if self.hosted:
+                        with trio.CancelScope(shield=True):  # each wait in it is for what has been cancelled
+                            await self._clear()
+                    await leave()  # noqa: ASYNC102
                 finally:
                     self._cancel_all()
             self.nursery.cancel_scope.cancel(reason=f"{self.shared.name} is over")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 import trio
@@ -17,6 +18,8 @@ from trio.lowlevel import checkpoint_if_cancelled
 
 from trio_pipes._base import FloodError
 from trio_pipes.flow import Direction, FlushMarker, Frame, SystemFrame
+
+from ._from_thread import check_is_here
 
 if TYPE_CHECKING:
     from trio_pipes.flow._engine import Engine
@@ -43,6 +46,8 @@ class Entrance:
         self._open = False  # the run has begun
         self._live = False  # frames may go into the pipeline
         self._straight = False  # and may do so without the channel: nobody is before them there
+        self._thread: int | None = None  # of the Trio run that it is open in
+        self._quick: int | None = None  # the same, while it is straight and refuses nothing: one look tells all
         self._overflow: deque[Frame] = deque()  # from inside, where nobody may wait
         self.refusal: str | None = None  # why nothing more is accepted
         self.broken = False
@@ -83,19 +88,18 @@ class Entrance:
     async def put_ordinary(self, frame: Frame) -> None:
         """Accept one ordinary frame that goes down; waits for room, except inside and before the run."""
         await checkpoint_if_cancelled()
-        if self.refusal is not None:
-            self.check()
-        if self._straight:
+        if get_ident() == self._quick:
             inbox = self._inbox
             if len(inbox.q) < inbox.limit:
                 inbox.enqueue((frame,))
             else:
                 await self._send(frame)
-        elif self._open:
-            await self._send(frame)
         else:
-            self._keep(frame, Direction.DOWNSTREAM)
-            return
+            self.check()
+            if not self._open:
+                self._keep(frame, Direction.DOWNSTREAM)
+                return
+            await self._send(frame)
         self.count += 1
 
     async def put_batch(self, batch: list[Frame]) -> None:
@@ -173,17 +177,20 @@ class Entrance:
         if self.refusal is not None:
             error = trio.BrokenResourceError if self.broken else trio.ClosedResourceError
             raise error(f"{self.name} accepts no more frames: {self.refusal}")
+        check_is_here(self.name, "queue_frame", self._thread)
 
     # -- its life
 
     def open(self) -> None:
         """The run has begun."""
         self._open = True
+        self._thread = get_ident()
 
     def go_live(self, at_end: Callable[[], None]) -> None:
         """Frames may go into the pipeline; `at_end` is called when all have that were accepted."""
         self._at_end = at_end
-        self._live = self._straight = True
+        self._live = True
+        self._set_straight(True)
         self._inbox = self._engine.graph.first.inbox
         if self._kept or self._kept_special or self.send.statistics().current_buffer_used:
             self._need_feeder()
@@ -194,6 +201,7 @@ class Entrance:
         """Accept nothing more; what was accepted goes in."""
         if self.refusal is None:
             self.refusal = why
+            self._quick = None
             self.send.close()
             if self._straight:
                 self._at_end()
@@ -203,6 +211,7 @@ class Entrance:
         if self.refusal is None or not self.broken:
             self.broken = True
             self.refusal = why
+            self._quick = None
         self.receive.close()
         self.send.close()
         self._kept.clear()
@@ -217,11 +226,15 @@ class Entrance:
         else:
             self._kept.append(marker)
 
+    def _set_straight(self, straight: bool) -> None:
+        self._straight = straight
+        self._quick = self._thread if straight and self.refusal is None else None
+
     # -- the feeder
 
     def _need_feeder(self) -> None:
         if self._straight:
-            self._straight = False
+            self._set_straight(False)
             self._engine.spawn(self._feed)
 
     async def _feed(self) -> None:
@@ -244,7 +257,7 @@ class Entrance:
             pass
         except trio.ClosedResourceError:
             return  # broken off
-        self._straight = True
+        self._set_straight(True)
         if self.refusal is not None:
             self._at_end()
 
