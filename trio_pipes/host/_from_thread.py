@@ -87,19 +87,19 @@ class _Bridge:
         return trio.RunFinishedError(f"{self.owner}: its Trio run is over, and {name}() cannot be done any more")
 
     def _refuse_to_block_trio(self, name: str) -> None:
-        if trio.lowlevel.in_trio_run():
-            if trio.lowlevel.current_trio_token() is self._token:
-                fix = f"it would wait for itself. Use {self.owner}.{name}() itself here"
-            else:
-                fix = f"which it would block. Use: await trio.to_thread.run_sync(handle.{name}, ...)"
-            raise RuntimeError(f"handle.{name}() of {self.owner} was called where Trio runs: {fix}")
+        inside = trio.lowlevel.in_trio_run()
+        if not inside and threading.get_ident() != self._thread:
+            return
+        try:
+            self._token.run_sync_soon(_nothing)  # is it over? Then its thread does something else now, and may
+        except trio.RunFinishedError:
+            raise self._too_late(name) from None
+        # Between two steps of a guest run its thread is not in Trio, and must not wait for it all the same.
         if threading.get_ident() == self._thread:
-            # Between two steps of a guest run; or that run is over, and what was its thread does something else now.
-            self._token.run_sync_soon(_nothing)
-            raise RuntimeError(
-                f"handle.{name}() of {self.owner} was called in the thread of its Trio run, which it would block. "
-                f"Use {self.owner}.{name}() itself here"
-            )
+            fix = f"it would wait for itself. Use {self.owner}.{name}() itself here"
+        else:
+            fix = f"which it would block. Use: await trio.to_thread.run_sync(handle.{name}, ...)"
+        raise RuntimeError(f"handle.{name}() of {self.owner} was called where Trio runs: {fix}")
 
 
 def _nothing() -> None:
