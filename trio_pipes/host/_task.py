@@ -334,11 +334,18 @@ class PipelineTask:
         wanted = frozenset(states)
         if not wanted or not all(isinstance(state, TaskState) for state in wanted):
             raise ConfigurationError(f"{self.name}.wait_state was given {states!r}, expected TaskState members")
-        state = await self._state.wait_value(lambda state: state in wanted or wanted.isdisjoint(REACHABLE[state]))
-        if state not in wanted:
+        met: list[TaskState] = []  # a task may be in one of them and on its way again before this wakes
+
+        def is_over(state: TaskState) -> bool:
+            if state in wanted:
+                met.append(state)
+            return state in wanted or wanted.isdisjoint(REACHABLE[state])
+
+        state = await self._state.wait_value(is_over)
+        if not met:
             names = " or ".join(wish.name for wish in states)
             raise TransitionError(f"{self.name} is {state.name}, and cannot come to {names} any more")
-        return state
+        return met[-1]
 
     def has_finished(self) -> bool:
         """Whether everything is torn down."""
