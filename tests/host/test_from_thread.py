@@ -7,6 +7,7 @@ from collections.abc import Callable
 import outcome
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 
 from hosting import Does, Plain, Probe, Stuck, nothing_left, started, task_of, texts
@@ -395,7 +396,7 @@ async def test_r8_racing_the_end_no_accepted_frame_is_lost_and_no_thread_left_wa
         threads = [Thread(produce, name) for name in "abc"]
         with trio.fail_after(10):
             while len(probe.texts) < after:
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
         getattr(task, ask)()
         errors = {await thread.result() for thread in threads}
     if ask == "stop_when_done":
@@ -431,7 +432,7 @@ def test_r8_racing_the_end_of_the_trio_run_raises_and_never_hangs(number) -> Non
             threads.append(thread)
             thread.start()
             while len(probe.texts) <= number:
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
             task.stop_when_done()
 
     handle = None
@@ -586,7 +587,9 @@ RUNNER_CALLS = ["add_workers", "stop_when_done", "end", "cancel", "from_thread"]
 async def test_a_task_asked_from_a_thread_without_a_handle_says_how(call) -> None:
     task = task_of(name="t")
     async with started(task):
-        with pytest.raises(RuntimeError, match=rf"t.{call}\(\) was called in the thread 'elsewhere'.*t.from_thread\(\)"):
+        with pytest.raises(
+            RuntimeError, match=rf"t.{call}\(\) was called in the thread 'elsewhere'.*t.from_thread\(\)"
+        ):
             await in_thread(getattr(task, call))
         assert task.state is TaskState.RUNNING
 
@@ -596,7 +599,9 @@ async def test_a_runner_asked_from_a_thread_without_a_handle_says_how(call) -> N
     runner = runner_of(worker := Plain("w"), name="r")
     async with trio.open_nursery() as nursery:
         await nursery.start(runner.run)
-        with pytest.raises(RuntimeError, match=rf"r.{call}\(\) was called in the thread 'elsewhere'.*r.from_thread\(\)"):
+        with pytest.raises(
+            RuntimeError, match=rf"r.{call}\(\) was called in the thread 'elsewhere'.*r.from_thread\(\)"
+        ):
             await in_thread(getattr(runner, call))
         assert worker.log == ["w up"]
         runner.end()

@@ -95,6 +95,60 @@ def test_r7_guest_mode(ask) -> None:
         assert slow.texts == list("01234")
 
 
+@pytest.mark.parametrize("ask", ["nothing", "end", "cancel", "thread"])
+def test_r7_guest_of_an_asyncio_loop(ask) -> None:
+    # A real host: asyncio work goes on beside Trio's, and both may ask the runner.
+    import asyncio  # noqa: TID251  (the host)
+
+    slow = Slow(0.001)
+    task = task_of(slow)
+    runner = PipelineRunner(task, handle_sigint=False)
+    ticks = 0
+
+    async def main() -> TaskResult:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(runner.run)
+            handles.append(runner.from_thread())
+            await task.queue_frames(texts(*range(20)))
+            if ask == "nothing":
+                task.stop_when_done()
+        return await task.wait_finished()
+
+    handles: list = []
+
+    async def host() -> TaskResult:
+        nonlocal ticks
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future = loop.create_future()
+        trio.lowlevel.start_guest_run(
+            main,
+            run_sync_soon_threadsafe=loop.call_soon_threadsafe,
+            run_sync_soon_not_threadsafe=loop.call_soon,
+            done_callback=done.set_result,
+            host_uses_signal_set_wakeup_fd=True,
+        )
+        asked = False
+        while not done.done():
+            ticks += 1
+            if slow.texts and not asked:
+                asked = True
+                if ask in ("end", "cancel"):
+                    getattr(runner, ask)("by the host")
+                elif ask == "thread":
+                    await loop.run_in_executor(None, handles[0].end, "by the host")
+            await asyncio.sleep(0.001)
+        return (await done).unwrap()
+
+    result = asyncio.run(asyncio.wait_for(host(), 20))
+    assert ticks > 1
+    assert result.reason == (None if ask == "nothing" else "by the host")
+    if ask == "cancel":
+        assert result.state is TaskState.CANCELLED
+    else:
+        assert result.state is TaskState.ENDED
+        assert slow.texts == [str(n) for n in range(20)]
+
+
 def test_r7_guest_mode_with_signals() -> None:
     import signal
 

@@ -93,7 +93,10 @@ async def test_g32_a_worker_that_fails_before_it_was_ready_is_told_to_who_waits_
     async with trio.open_nursery() as nursery:
         nursery.start_soon(runner.run)
         for names in ((), ("bad",), ("good", "bad")):
-            with trio.fail_after(10), pytest.raises(TransitionError, match=r"'bad' failed.*before it was ready") as caught:
+            with (
+                trio.fail_after(10),
+                pytest.raises(TransitionError, match=r"'bad' failed.*before it was ready") as caught,
+            ):
                 await runner.wait_ready(*names)
             assert str(caught.value.__cause__) == "no"
             runner.add_workers(NeverReady("bad", ValueError("no")), isolated=True)
