@@ -51,6 +51,13 @@ class Thread:
         return self.outcome.unwrap()
 
 
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for what a thread brings about; there is no event for it."""
+    with trio.fail_after(10):
+        while not true():  # noqa: ASYNC110
+            await trio.sleep(0.001)
+
+
 async def in_thread(function: Callable, *args):
     return await Thread(function, *args).result()
 
@@ -112,9 +119,7 @@ async def test_frames_of_a_slow_generator_go_in_as_they_come() -> None:
     task = task_of(probe)
     async with started(task):
         thread = Thread(task.from_thread().queue_frames, slow())
-        with trio.fail_after(10):
-            while probe.texts != ["first"]:
-                await trio.sleep(0.001)
+        await until(lambda: probe.texts == ["first"])
         go_on.set()
         await thread.result()
     assert probe.texts == ["first", "second"]
@@ -138,9 +143,7 @@ async def test_r8_backpressure_makes_the_thread_wait(kind) -> None:
             thread = Thread(produce)
         else:
             nursery.start_soon(trio.to_thread.run_sync, produce)
-        with trio.fail_after(10):
-            while task.statistics().push_waiting < 2:  # one in the channel, and the thread
-                await trio.sleep(0.001)
+        await until(lambda: task.statistics().push_waiting >= 2)  # one in the channel, and the thread
         assert accepted < 10
         before = accepted
         await trio.sleep(0.02)
@@ -148,9 +151,7 @@ async def test_r8_backpressure_makes_the_thread_wait(kind) -> None:
         gate.open.set()
         if kind == "plain thread":
             await thread.result()
-        with trio.fail_after(10):
-            while accepted < 50:
-                await trio.sleep(0.001)
+        await until(lambda: accepted == 50)
     assert gate.texts == [str(n) for n in range(50)]
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final, TypeVar, final
 
 import trio
@@ -74,8 +75,9 @@ class _Bridge:
             return trio.from_thread.run(function, *args, trio_token=self._token)
         except trio.RunFinishedError:
             raise self._too_late(name) from None
-        except trio.Cancelled:
-            raise trio.RunFinishedError(f"{self.owner}: its Trio run ended while {name}() waited") from None
+        except trio.Cancelled:  # of a system task's: this thread is in no scope that could catch it
+            text = f"{self.owner}: its Trio run ended while {name}() waited"
+            raise trio.RunFinishedError(text) from None  # noqa: ASYNC104
 
     def _if_here(self, function: Callable[..., object], args: tuple[Any, ...]) -> object:
         return function(*args) if trio.lowlevel.current_trio_token() is self._token else _ELSEWHERE
@@ -109,11 +111,10 @@ def _nothing() -> None:
 def _is_trios_thread() -> bool:
     """Whether this thread was started by `trio.to_thread.run_sync`."""
     try:
-        trio.from_thread.check_cancelled()
+        with suppress(trio.Cancelled):  # a request goes through all the same, and a wait will see it itself
+            trio.from_thread.check_cancelled()
     except RuntimeError:
         return False
-    except trio.Cancelled:
-        pass  # a request goes through all the same, and a wait will see it itself
     return True
 
 

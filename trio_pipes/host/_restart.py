@@ -106,7 +106,7 @@ class Restart:
         if self._run_called:
             raise RuntimeError(f"{self!r} has been run already. It runs once: build a new one")
         self._run_called = True
-        status = _Once(self, task_status)
+        status = _Once(lambda: task_status.started(self))
         failures: deque[tuple[float, Exception]] = deque()
         while True:
             worker = self.worker
@@ -187,14 +187,13 @@ class Restart:
 class _Once:
     """A `task_status` that passes on the first `started()` only."""
 
-    def __init__(self, restart: Restart, status: trio.TaskStatus[Restart]) -> None:
-        self._restart = restart
-        self._status: trio.TaskStatus[Restart] | None = status
+    def __init__(self, started: Callable[[], None]) -> None:
+        self._started: Callable[[], None] | None = started
 
     def started(self, value: object = None) -> None:
-        status, self._status = self._status, None
-        if status is not None:
-            status.started(self._restart)
+        started, self._started = self._started, None
+        if started is not None:
+            started()
 
 
 def _errors(failures: deque[tuple[float, Exception]]) -> list[Exception]:
