@@ -580,8 +580,8 @@ def test_after_the_end_of_the_trio_run_a_runner_cannot_be_reached() -> None:
 # -- without a handle
 
 
-TASK_CALLS = ["stop_when_done", "cancel", "interrupt", "from_thread"]
-RUNNER_CALLS = ["add_workers", "stop_when_done", "end", "cancel", "from_thread"]
+TASK_CALLS = ["stop_when_done", "cancel", "interrupt", "from_thread", "add_observer", "remove_observer"]
+RUNNER_CALLS = ["add_workers", "stop_when_done", "end", "cancel", "from_thread", "add_observer", "remove_observer"]
 
 
 @pytest.mark.parametrize("call", TASK_CALLS)
@@ -591,7 +591,7 @@ async def test_a_task_asked_from_a_thread_without_a_handle_says_how(call) -> Non
         with pytest.raises(
             RuntimeError, match=rf"t.{call}\(\) was called in the thread 'elsewhere'.*t.from_thread\(\)"
         ):
-            await in_thread(getattr(task, call))
+            await in_thread(getattr(task, call), *([object()] if "observer" in call else []))
         assert task.state is TaskState.RUNNING
 
 
@@ -603,7 +603,7 @@ async def test_a_runner_asked_from_a_thread_without_a_handle_says_how(call) -> N
         with pytest.raises(
             RuntimeError, match=rf"r.{call}\(\) was called in the thread 'elsewhere'.*r.from_thread\(\)"
         ):
-            await in_thread(getattr(runner, call))
+            await in_thread(getattr(runner, call), *([object()] if "observer" in call else []))
         assert worker.log == ["w up"]
         runner.end()
 
@@ -618,15 +618,24 @@ async def test_a_runner_asked_from_a_thread_without_a_handle_says_how(call) -> N
         ("wait_finished", ()),
         ("wait_state", (TaskState.ENDED,)),
         ("flush", ()),
+        ("open_output", ()),
     ],
-    ids=["run", "frame", "one frame", "frames", "finished", "state", "flush"],
+    ids=["run", "frame", "one frame", "frames", "finished", "state", "flush", "output"],
 )
 async def test_a_task_used_in_another_trio_run_is_refused_there_and_unharmed_here(call, args) -> None:
     task = task_of(probe := Probe())
     async with started(task):
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(RuntimeError, match="in another one|run already"):
-            await in_thread(trio.run, lambda: getattr(task, call)(*args))
+
+            async def elsewhere() -> None:
+                if call == "open_output":
+                    async with task.open_output():
+                        pass
+                else:
+                    await getattr(task, call)(*args)
+
+            await in_thread(trio.run, elsewhere)
         await task.queue_frame(TextFrame("here"))
         with trio.fail_after(5):
             assert await task.flush()

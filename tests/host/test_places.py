@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from hosting import Lives, Plain, Probe, Slow, errors_in, nothing_left, task_of, texts
-from trio_pipes import PipelineRunner, TaskResult, TaskState, TextFrame
+from trio_pipes import ConfigurationError, PipelineRunner, Restart, TaskResult, TaskState, TextFrame
 
 
 async def test_r7_inside_someone_elses_nursery_leaving_it_leaves_nothing(autojump_clock) -> None:
@@ -53,6 +53,30 @@ async def test_r7_a_runner_is_a_worker_of_another_runner(autojump_clock) -> None
         outer.end()
     assert slow.texts == ["1", "2"]
     assert task.state is TaskState.ENDED
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_r7_a_hosted_runner_ends_with_all_its_workers_not_only_its_pipelines(autojump_clock, restart) -> None:
+    task, plain, sibling = task_of(slow := Slow(1)), Plain("plain"), Plain("sibling")
+    inner = PipelineRunner(task, plain, handle_sigint=False)
+    outer = PipelineRunner(Restart(lambda: inner) if restart else inner, sibling, handle_sigint=False)
+    async with nothing_left(), trio.open_nursery() as nursery:
+        await nursery.start(outer.run)
+        await task.queue_frames(texts(1, 2))
+        with trio.fail_after(10):
+            outer.end("by the outer")
+            await outer.wait_finished()
+    assert slow.texts == ["1", "2"]
+    assert plain.log == ["plain up", "plain told", "plain down"]
+    assert inner.statistics().reason == task.result.reason == "by the outer"
+
+
+async def test_a_runner_cannot_host_itself(autojump_clock) -> None:
+    runner = PipelineRunner(handle_sigint=False)
+    with pytest.raises(ConfigurationError, match="cannot host itself"):
+        runner.add_workers(runner)
+    with pytest.raises(ConfigurationError, match="cannot host itself"):
+        await runner.run(runner)
 
 
 @pytest.mark.parametrize("ask", ["end", "cancel", "nothing"])

@@ -23,6 +23,7 @@ from ._observers import Observers
 from ._readiness import Readiness
 from ._restart import pipeline_task_of
 from ._roster import Entry, Roster
+from ._worker import ask_worker
 
 __all__ = ["Call", "Shared"]
 
@@ -131,7 +132,7 @@ class Call:
         """Ask a worker to end. One whose answer is an error has failed, and hinders nobody else from being asked."""
         entry.is_told = True
         try:
-            getattr(entry.worker, request)(reason)
+            ask_worker(entry.worker, request, reason)
         except Exception as exc:  # noqa: BLE001  (the worker's own failure)
             self.failed(entry, exc)
             if entry.scope is not None:

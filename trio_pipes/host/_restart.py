@@ -24,7 +24,7 @@ import trio
 from trio_pipes._base import REQUESTED, ConfigurationError, Requested
 
 from ._task import PipelineTask
-from ._worker import Worker, check_is_worker
+from ._worker import Worker, ask_worker, check_is_worker
 
 __all__ = ["Restart", "pipeline_task_of"]
 
@@ -174,7 +174,7 @@ class Restart:
     def stop_when_done(self, reason: str | None = None) -> Requested:
         """Have the worker finish what it accepted, and do not make it again."""
         self._asked = True
-        self.worker.stop_when_done(reason)
+        ask_worker(self.worker, "stop_when_done", reason)
         return REQUESTED
 
     def cancel(self, reason: str | None = None) -> Requested:

@@ -31,7 +31,7 @@ from ._readiness import Readiness
 from ._restart import pipeline_task_of
 from ._roster import Entry, Roster
 from ._signals import Signals
-from ._worker import Worker, check_is_worker
+from ._worker import Worker, ask_worker, check_is_worker
 
 __all__ = ["PipelineRunner", "RunnerStatistics"]
 
@@ -129,7 +129,7 @@ class PipelineRunner:
         if self._told.value:
             raise RuntimeError(f"{self.name} has been told to end and takes no more workers")
         for worker in workers:
-            check_is_worker(worker, self.name)
+            self._check_can_host(worker)
         entries = [Entry(worker, worker.name, isolated, helper, parent) for worker in workers]
         host = next((call for call in self._calls if not call.closing), None)
         if self._calls and host is None:
@@ -141,6 +141,11 @@ class PipelineRunner:
             else:
                 self._waiting.append(entry)
         return REQUESTED
+
+    def _check_can_host(self, worker: object) -> None:
+        check_is_worker(worker, self.name)
+        if worker is self:
+            raise ConfigurationError(f"{self.name} was given itself as a worker, and cannot host itself")
 
     def _enrol(self, entries: list[Entry]) -> None:
         self._roster.add(entries)
@@ -180,7 +185,7 @@ class PipelineRunner:
             raise ConfigurationError(f"{self.name}.run(auto_end={auto_end!r}): expected True or False")
         own = None
         if worker is not None:
-            check_is_worker(worker, self.name)
+            self._check_can_host(worker)
             if self._told.value:
                 raise RuntimeError(f"{self.name} has been told to end and takes no more workers")
             own = Entry(worker, worker.name)
@@ -293,6 +298,8 @@ class PipelineRunner:
             self._ask_to_end(reason)
         return REQUESTED
 
+    _end_as_worker = end  # hosted by another runner
+
     def _ask_to_end(self, reason: str | None) -> None:
         for entry in reversed(list(self._roster)):
             if not entry.helper:
@@ -318,7 +325,7 @@ class PipelineRunner:
         if host is not None:
             host.ask(entry, request, reason)
         else:
-            getattr(entry.worker, request)(reason)
+            ask_worker(entry.worker, request, reason)
 
     def _on_signal(self, signum: signal.Signals) -> None:
         self._signals_seen += 1

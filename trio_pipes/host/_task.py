@@ -411,6 +411,7 @@ class PipelineTask:
             )
         if not isinstance(direction, Direction):
             raise ConfigurationError(f"{self.name}.open_output(direction={direction!r}): expected a Direction")
+        check_is_here(self.name, "open_output", self._thread)
         send, receive = trio.open_memory_channel[Frame](buffer)
         output = Output(types or (Frame,), send)
         end = self._graph.sink if direction is Direction.DOWNSTREAM else self._graph.source
@@ -436,11 +437,13 @@ class PipelineTask:
 
         Raises `ConfigurationError` when it has a method `on_*` that is no event.
         """
+        check_is_here(self.name, "add_observer", self._thread)
         self._observers.add(observer)
         self._watch_frames()
 
     def remove_observer(self, observer: object) -> None:
         """Remove an observer. Raises `ValueError` for one that is not there."""
+        check_is_here(self.name, "remove_observer", self._thread)
         self._observers.remove(observer)
         self._watch_frames()
 

@@ -9,7 +9,7 @@ import trio
 
 from trio_pipes._base import ConfigurationError, Requested
 
-__all__ = ["Worker", "check_is_worker"]
+__all__ = ["Worker", "ask_worker", "check_is_worker"]
 
 
 @runtime_checkable
@@ -28,6 +28,17 @@ class Worker(Protocol):
     def cancel(self, reason: str | None = None) -> Requested:
         """End now."""
         ...
+
+
+def ask_worker(worker: Worker, request: str, reason: str | None) -> None:
+    """Make a request of a worker.
+
+    A runner's own `stop_when_done` is for its pipelines only; where it is a worker itself, it is asked to end.
+    """
+    if request == "stop_when_done":
+        getattr(worker, "_end_as_worker", worker.stop_when_done)(reason)
+    else:
+        worker.cancel(reason)
 
 
 def check_is_worker(worker: object, who: str) -> None:
