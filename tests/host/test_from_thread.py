@@ -240,7 +240,7 @@ def test_a_handle_cannot_be_made_outside_of_a_trio_run() -> None:
 async def test_a_handle_cannot_be_made_in_the_other_thread() -> None:
     task = task_of()
     async with started(task):
-        with pytest.raises(RuntimeError, match="in another one"):
+        with pytest.raises(RuntimeError, match="another one"):
             await in_thread(task.from_thread)
 
 
@@ -626,7 +626,7 @@ async def test_a_task_used_in_another_trio_run_is_refused_there_and_unharmed_her
     task = task_of(probe := Probe())
     async with started(task):
         await trio.testing.wait_all_tasks_blocked()
-        with pytest.raises(RuntimeError, match="in another one|run already"):
+        with pytest.raises(RuntimeError, match="another one|run already"):
 
             async def elsewhere() -> None:
                 if call == "open_output":
@@ -647,10 +647,32 @@ async def test_a_runner_used_in_another_trio_run_is_refused_there_and_unharmed_h
     runner = runner_of(worker := Plain("w"))
     async with trio.open_nursery() as nursery:
         await nursery.start(runner.run)
-        with pytest.raises(RuntimeError, match="in another one"):
+        with pytest.raises(RuntimeError, match="another one"):
             await in_thread(trio.run, getattr(runner, call))
         assert worker.log == ["w up"]
         runner.end()
+
+
+@pytest.mark.parametrize("call", ["wait_finished", "wait_ready"])
+async def test_a_runner_that_another_trio_run_waits_for_says_so_when_it_is_run_here(call) -> None:
+    runner, waiting, scopes = runner_of(), threading.Event(), []
+
+    async def wait() -> None:
+        token = trio.lowlevel.current_trio_token()
+        with trio.CancelScope() as scope:
+            scopes.append((token, scope))
+            trio.lowlevel.current_trio_token().run_sync_soon(waiting.set)
+            await getattr(runner, call)(*(["nobody"] if call == "wait_ready" else []))
+
+    thread = Thread(trio.run, wait)
+    await until(waiting.is_set)
+    with pytest.raises(RuntimeError, match="waited for in another thread"):
+        await runner.run()
+    token, scope = scopes[0]
+    token.run_sync_soon(scope.cancel)
+    await thread.result()
+    await runner.run()
+    assert runner.statistics().calls == 0
 
 
 def test_requests_of_a_handle_give_nothing_to_await() -> None:

@@ -19,10 +19,10 @@ from trio.lowlevel import checkpoint_if_cancelled
 from trio_pipes._base import FloodError
 from trio_pipes.flow import Direction, FlushMarker, Frame, SystemFrame
 
-from ._from_thread import check_is_here
-
 if TYPE_CHECKING:
     from trio_pipes.flow._engine import Engine
+
+    from ._home import Home
 
 __all__ = ["Entrance"]
 
@@ -32,8 +32,9 @@ KEPT = 10_000  # frames queued before the run, at most
 class Entrance:
     """Where frames are queued."""
 
-    def __init__(self, name: str, queue_size: int, engine: Engine) -> None:
+    def __init__(self, name: str, queue_size: int, engine: Engine, home: Home) -> None:
         self.name = name
+        self._home = home
         self.count = 0  # frames accepted
         self.send, self.receive = trio.open_memory_channel[Frame | list[Frame]](queue_size)
         self._engine = engine
@@ -46,8 +47,9 @@ class Entrance:
         self._open = False  # the run has begun
         self._live = False  # frames may go into the pipeline
         self._straight = False  # and may do so without the channel: nobody is before them there
-        self._thread: int | None = None  # of the Trio run that it is open in
-        self._quick: int | None = None  # the same, while it is straight and refuses nothing: one look tells all
+        self._quick: int | None = (
+            None  # the thread of the run, while it is straight and refuses nothing: one look tells
+        )
         self._overflow: deque[Frame] = deque()  # from inside, where nobody may wait
         self.refusal: str | None = None  # why nothing more is accepted
         self.broken = False
@@ -177,14 +179,13 @@ class Entrance:
         if self.refusal is not None:
             error = trio.BrokenResourceError if self.broken else trio.ClosedResourceError
             raise error(f"{self.name} accepts no more frames: {self.refusal}")
-        check_is_here(self.name, "queue_frame", self._thread)
+        self._home.check("queue_frame")
 
     # -- its life
 
     def open(self) -> None:
         """The run has begun."""
         self._open = True
-        self._thread = get_ident()
 
     def go_live(self, at_end: Callable[[], None]) -> None:
         """Frames may go into the pipeline; `at_end` is called when all have that were accepted."""
@@ -228,7 +229,7 @@ class Entrance:
 
     def _set_straight(self, straight: bool) -> None:
         self._straight = straight
-        self._quick = self._thread if straight and self.refusal is None else None
+        self._quick = self._home.thread if straight and self.refusal is None else None
 
     # -- the feeder
 

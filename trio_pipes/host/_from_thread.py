@@ -23,20 +23,11 @@ from trio_pipes.flow import Direction, Frame
 from ._task_state import TaskResult
 from ._worker import Worker
 
-__all__ = ["RunnerFromThread", "TaskFromThread", "check_is_here"]
+__all__ = ["RunnerFromThread", "TaskFromThread"]
 
 T = TypeVar("T")
 
 _ELSEWHERE: Final = object()
-
-
-def check_is_here(owner: str, call: str, thread: int | None) -> None:
-    """Raise unless this is the thread of the Trio run that `owner` is in (None: it is in none)."""
-    if thread is not None and thread != threading.get_ident():
-        raise RuntimeError(
-            f"{owner}.{call}() was called in the thread {threading.current_thread().name!r}, and it runs in another one. "
-            f"Make a handle where it runs, handle = {owner}.from_thread(), and call handle.{call}()"
-        )
 
 
 class _Bridge:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import gc
 import signal
-import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,7 +24,8 @@ from trio_util import AsyncValue
 from trio_pipes._base import REQUESTED, ConfigurationError, Requested, check_reason, default_name, next_id
 
 from ._call import Call, Shared
-from ._from_thread import RunnerFromThread, TaskFromThread, check_is_here
+from ._from_thread import RunnerFromThread, TaskFromThread
+from ._home import Home
 from ._observers import RUNNER_EVENTS, observers as make_observers
 from ._readiness import Readiness
 from ._restart import pipeline_task_of
@@ -100,7 +100,7 @@ class PipelineRunner:
         self._told: AsyncValue[bool] = AsyncValue(False)  # to end: no new workers
         self._cancelled = False
         self._reason: str | None = None
-        self._thread: int | None = None  # of the Trio run that it is in
+        self._home = Home(self.name)
         self._signals_seen = 0
         self._restarts = 0
         self._shared = Shared(self.name, self._tell, self._observers, self._roster, self._readiness, self._told)
@@ -120,7 +120,7 @@ class PipelineRunner:
         `parent` names the worker that these belong to: when it has ended they are asked to. Raises `DuplicateName` for a
         name that is already up, `RuntimeError` when the runner has been told to end, `TypeError` for what is no worker.
         """
-        self._check_is_here("add_workers")
+        self._home.check("add_workers")
         for setting, value in (("isolated", isolated), ("helper", helper)):
             if not isinstance(value, bool):
                 raise ConfigurationError(f"{self.name}.add_workers({setting}={value!r}): expected True or False")
@@ -180,7 +180,7 @@ class PipelineRunner:
         any other worker that did not return gives None. Raises the error of `worker`, or an `ExceptionGroup`; a cancel
         from outside is passed on.
         """
-        self._check_is_here("run")
+        self._home.check("run")
         if not isinstance(auto_end, bool):
             raise ConfigurationError(f"{self.name}.run(auto_end={auto_end!r}): expected True or False")
         own = None
@@ -225,7 +225,7 @@ class PipelineRunner:
 
     def _enter(self, call: Call) -> None:
         if not self._calls:
-            self._thread = threading.get_ident()
+            self._home.settle()
             self._reason = self._reason if self._told.value else None
         self._calls.append(call)
         self._has_run.value = True
@@ -261,7 +261,7 @@ class PipelineRunner:
             self._waiting = []
             self._told.value = self._cancelled = False
             self._signals_seen = 0
-            self._thread = None
+            self._home.leave()
             self._readiness.close()
             if self._force_gc:
                 gc.collect()
@@ -273,14 +273,11 @@ class PipelineRunner:
         elif self._calls[0] is call:
             self._observers.open(heirs[0])
 
-    def _check_is_here(self, what: str) -> None:
-        check_is_here(self.name, what, self._thread)
-
     # -- requests
 
     def stop_when_done(self, reason: str | None = None) -> Requested:
         """Have every root pipeline task drain and end; other workers go on."""
-        self._check_is_here("stop_when_done")
+        self._home.check("stop_when_done")
         check_reason(f"{self.name}.stop_when_done", reason)
         for entry in reversed(list(self._roster)):
             if entry.is_root and pipeline_task_of(entry.worker) is not None:
@@ -289,7 +286,7 @@ class PipelineRunner:
 
     def end(self, reason: str | None = None) -> Requested:
         """Take no new workers, have every worker finish what it accepted, helpers last, then end."""
-        self._check_is_here("end")
+        self._home.check("end")
         check_reason(f"{self.name}.end", reason)
         if not self._has_run.value or self._calls:
             self._told.value = True
@@ -307,7 +304,7 @@ class PipelineRunner:
 
     def cancel(self, reason: str | None = None) -> Requested:
         """Cancel every worker now, helpers when the others are gone; cleanup runs."""
-        self._check_is_here("cancel")
+        self._home.check("cancel")
         check_reason(f"{self.name}.cancel", reason)
         if not self._has_run.value or self._calls:
             self._told.value = self._cancelled = True
@@ -340,9 +337,9 @@ class PipelineRunner:
 
     async def wait_finished(self) -> None:
         """Wait until the runner has run and no call of `run()` is open."""
-        self._check_is_here("wait_finished")
-        await self._has_run.wait_value(True)
-        await self._open.wait_value(0)
+        with self._home.waiting("wait_finished"):
+            await self._has_run.wait_value(True)
+            await self._open.wait_value(0)
 
     async def wait_ready(self, *names: str) -> None:
         """Wait until the workers of these names (none: all that are there now) are ready.
@@ -350,22 +347,22 @@ class PipelineRunner:
         A worker that nobody has added yet is waited for. Raises `TransitionError` when one ends or fails before it was
         ready, or the runner ends.
         """
-        self._check_is_here("wait_ready")
         if not all(isinstance(name, str) for name in names):
             raise ConfigurationError(f"{self.name}.wait_ready was given {names!r}, expected names of workers")
         wanted = names or tuple(entry.name for entry in self._roster)
         is_over = self._has_run.value and not self._calls
         missing = is_over and any(self._roster.get(name) is None for name in wanted)
-        await self._readiness.wait(wanted, is_over=missing)
+        with self._home.waiting("wait_ready"):
+            await self._readiness.wait(wanted, is_over=missing)
 
     def add_observer(self, observer: object) -> None:
         """Raises `ConfigurationError` when it has a method `on_*` that is no event."""
-        self._check_is_here("add_observer")
+        self._home.check("add_observer")
         self._observers.add(observer)
 
     def remove_observer(self, observer: object) -> None:
         """Raises `ValueError` for one that is not there."""
-        self._check_is_here("remove_observer")
+        self._home.check("remove_observer")
         self._observers.remove(observer)
 
     def _tell(self, event: str, worker: Worker, *more: object) -> None:
@@ -388,7 +385,7 @@ class PipelineRunner:
 
     def from_thread(self) -> RunnerFromThread:
         """A handle of this runner for other threads. Raises `RuntimeError` outside of a Trio run."""
-        self._check_is_here("from_thread")
+        self._home.check("from_thread")
         return RunnerFromThread(self)
 
     def _task_from_thread(self, name: str) -> TaskFromThread | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -47,7 +46,8 @@ from trio_pipes.flow._graph import Graph
 
 from ._clock import BaseClock, SystemClock
 from ._entrance import Entrance
-from ._from_thread import TaskFromThread, check_is_here
+from ._from_thread import TaskFromThread
+from ._home import Home
 from ._observers import TASK_EVENTS, observers as make_observers
 from ._task_events import Answers, FrameEvents
 from ._task_state import FINAL, REACHABLE, TASK, TaskResult, TaskState, TaskStatistics
@@ -92,14 +92,14 @@ class PipelineTask:
         self._answers = Answers(self, self._observers, self._asked, self._broken_off)
         self._engine = Engine(self._graph, self.params, self._answers)
         self._engine.start.metadata.update(self.params.start_metadata)
-        self._entrance = Entrance(self.name, self.params.queue_size, self._engine)
+        self._home = Home(self.name)
+        self._entrance = Entrance(self.name, self.params.queue_size, self._engine, self._home)
         self._state: AsyncValue[TaskState] = AsyncValue(TaskState.NEW)
         self._finished: AsyncValue[bool] = AsyncValue(False)
         self._last: EndFrame | StopFrame | None = None  # asked for
         self._reason: str | None = None
         self._cancelled = False
         self._run_called = False
-        self._thread: int | None = None  # of the Trio run that it is in
         self._result: TaskResult | None = None
         self._started_at: float | None = None
         self._flushes: set[FlushMarker] = set()
@@ -117,11 +117,11 @@ class PipelineTask:
         """
         self._claim_run()
         if self._cancelled:
+            self._home.leave()
             task_status.started(self)
             await trio.lowlevel.checkpoint()
             assert self._result is not None
             return self._result
-        self._thread = threading.get_ident()
         self._step("run")
         self._entrance.open()
 
@@ -146,7 +146,7 @@ class PipelineTask:
                 self._result = result
                 nursery.cancel_scope.cancel(reason=f"{self.name} is over")
         finally:
-            self._thread = None
+            self._home.leave()
             self._finished.value = True
         if self._started_at is None and result.state is not TaskState.FAILED:
             task_status.started(self)
@@ -165,6 +165,7 @@ class PipelineTask:
                     f"{processor.name!r} is in {node.engine.name!r}, which is running, and cannot be in {self.name!r} "
                     "too. An instance belongs to one running pipeline at a time: make a second one."
                 )
+        self._home.settle()
         self._run_called = True
 
     def _feed(self) -> None:
@@ -275,7 +276,7 @@ class PipelineTask:
 
     def stop_when_done(self, reason: str | None = None) -> Requested:
         """Accept nothing new, finish what was accepted, then end."""
-        check_is_here(self.name, "stop_when_done", self._thread)
+        self._home.check("stop_when_done")
         check_reason(f"{self.name}.stop_when_done", reason)
         return self._ask_end(EndFrame(reason=reason))
 
@@ -292,7 +293,7 @@ class PipelineTask:
 
     def cancel(self, reason: str | None = None) -> Requested:
         """Cancel the run now; cleanup runs. Before the run: it will not run."""
-        check_is_here(self.name, "cancel", self._thread)
+        self._home.check("cancel")
         check_reason(f"{self.name}.cancel", reason)
         if self._cancelled or self.state in FINAL:
             return REQUESTED
@@ -314,7 +315,7 @@ class PipelineTask:
 
     def interrupt(self) -> Requested:
         """Make every interruptible frame in the pipeline stale, whatever `allow_interruptions` says."""
-        check_is_here(self.name, "interrupt", self._thread)
+        self._home.check("interrupt")
         self._engine.interrupt()
         return REQUESTED
 
@@ -330,7 +331,6 @@ class PipelineTask:
 
         Raises `TransitionError` when it is in a state from which none of them can be reached.
         """
-        check_is_here(self.name, "wait_state", self._thread)
         wanted = frozenset(states)
         if not wanted or not all(isinstance(state, TaskState) for state in wanted):
             raise ConfigurationError(f"{self.name}.wait_state was given {states!r}, expected TaskState members")
@@ -341,7 +341,8 @@ class PipelineTask:
                 met.append(state)
             return state in wanted or wanted.isdisjoint(REACHABLE[state])
 
-        state = await self._state.wait_value(is_over)
+        with self._home.waiting("wait_state"):
+            state = await self._state.wait_value(is_over)
         if not met:
             names = " or ".join(wish.name for wish in states)
             raise TransitionError(f"{self.name} is {state.name}, and cannot come to {names} any more")
@@ -359,8 +360,8 @@ class PipelineTask:
     async def wait_finished(self) -> TaskResult:
         """Wait until everything is torn down, however it ended. Inside a processor of this task: `RuntimeError`."""
         self._refuse_inside("wait_finished")
-        check_is_here(self.name, "wait_finished", self._thread)
-        await self._finished.wait_value(True)
+        with self._home.waiting("wait_finished"):
+            await self._finished.wait_value(True)
         assert self._result is not None
         return self._result
 
@@ -370,11 +371,10 @@ class PipelineTask:
         Answers that go up are not waited for. A task that ends first gives whether it handled everything.
         """
         self._refuse_inside("flush")
-        check_is_here(self.name, "flush", self._thread)
         marker = FlushMarker(reached=trio.Event())
         self._flushes.add(marker)
         try:
-            with trio.move_on_after(math.inf if timeout is None else timeout):
+            with self._home.waiting("flush"), trio.move_on_after(math.inf if timeout is None else timeout):
                 if self.state not in FINAL:
                     try:
                         await self._entrance.mark(marker)
@@ -411,7 +411,7 @@ class PipelineTask:
             )
         if not isinstance(direction, Direction):
             raise ConfigurationError(f"{self.name}.open_output(direction={direction!r}): expected a Direction")
-        check_is_here(self.name, "open_output", self._thread)
+        self._home.check("open_output")
         send, receive = trio.open_memory_channel[Frame](buffer)
         output = Output(types or (Frame,), send)
         end = self._graph.sink if direction is Direction.DOWNSTREAM else self._graph.source
@@ -437,13 +437,13 @@ class PipelineTask:
 
         Raises `ConfigurationError` when it has a method `on_*` that is no event.
         """
-        check_is_here(self.name, "add_observer", self._thread)
+        self._home.check("add_observer")
         self._observers.add(observer)
         self._watch_frames()
 
     def remove_observer(self, observer: object) -> None:
         """Remove an observer. Raises `ValueError` for one that is not there."""
-        check_is_here(self.name, "remove_observer", self._thread)
+        self._home.check("remove_observer")
         self._observers.remove(observer)
         self._watch_frames()
 
@@ -454,7 +454,7 @@ class PipelineTask:
 
     def from_thread(self) -> TaskFromThread:
         """A handle of this task for other threads. Raises `RuntimeError` outside of a Trio run."""
-        check_is_here(self.name, "from_thread", self._thread)
+        self._home.check("from_thread")
         return TaskFromThread(self)
 
     def statistics(self) -> TaskStatistics:
