@@ -9,6 +9,7 @@ from trio_pipes import (
     Frame,
     FrameProcessor,
     Frames,
+    LLMTokenUsage,
     Out,
     Pipeline,
     PipelineParams,
@@ -17,6 +18,7 @@ from trio_pipes import (
     TaskResult,
     TaskState,
     TextFrame,
+    TTFBMetrics,
     each,
     processor,
 )
@@ -45,12 +47,29 @@ class Both(FrameProcessor):
         await self.push_frame(frame, direction)
 
 
+class Measures(FrameProcessor):
+    async def process_frame(self, frame: Frame, direction: Direction) -> None:
+        self.metrics.start_ttfb()
+        await self.metrics.stop_ttfb(at=trio.current_time())
+        await self.metrics.llm_usage(LLMTokenUsage(1, 2))
+        await self.metrics.report(TTFBMetrics(self.name, 0.5, model="tiny"))
+        await self.metrics.tts_usage(3)  # type: ignore[arg-type]
+        await self.broadcast_frame(TextFrame, text="both")
+
+
+def told(frame: Frame, handled: bool) -> None:
+    assert_type(handled, bool)
+
+
 async def use() -> None:
     task = PipelineTask(Pipeline([shout, drop, block, Both()]), PipelineParams(queue_size=8))
     runner = PipelineRunner(task)
     await task.queue_frame(TextFrame("hello"))
     await task.queue_frames([TextFrame("a"), TextFrame("b")])
     await task.queue_frame("hello")  # type: ignore[arg-type]
+    await task.queue_frame(TextFrame("c"), on_handled=told)
+    await task.queue_frame(TextFrame("c"), on_handled=lambda frame, handled: print(frame.name, handled))
+    await task.queue_frame(TextFrame("c"), on_handled=lambda: None)  # type: ignore[arg-type, misc]
     task.cancel()
     await task.cancel(reason="asked")
     assert_type(await task.flush(1.0), bool)

@@ -25,6 +25,7 @@ from ._frames import (
     ErrorFrame,
     FlushMarker,
     Frame,
+    Heartbeat,
     HeartbeatFrame,
     InterruptionFrame,
     InterruptionTaskFrame,
@@ -36,9 +37,20 @@ from ._frames import (
     SystemFrame,
     TextFrame,
 )
+from ._metrics import (
+    LLMTokenUsage,
+    LLMUsageMetrics,
+    MetricsData,
+    ProcessingMetrics,
+    ProcessorMetrics,
+    STTUsageMetrics,
+    TTFBMetrics,
+    TTSUsageMetrics,
+)
 from ._params import ErrorPolicy, PipelineParams
 from ._pipeline import ParallelPipeline, Pipeline, made
 from ._processor import FrameProcessor
+from ._pts import ReleaseAtPts, StampPts
 from ._statistics import LaneStatistics, NodeStatistics
 
 __all__ = [
@@ -61,12 +73,16 @@ __all__ = [
     "FrameObserver",
     "FrameProcessor",
     "Frames",
+    "Heartbeat",
     "HeartbeatFrame",
     "InputAudioFrame",
     "InterruptionFrame",
     "InterruptionTaskFrame",
+    "LLMTokenUsage",
+    "LLMUsageMetrics",
     "LaneStatistics",
     "LifecycleFrame",
+    "MetricsData",
     "MetricsFrame",
     "NodeStatistics",
     "Out",
@@ -75,10 +91,17 @@ __all__ = [
     "ParallelPipeline",
     "Pipeline",
     "PipelineParams",
+    "ProcessingMetrics",
+    "ProcessorMetrics",
+    "ReleaseAtPts",
+    "STTUsageMetrics",
+    "StampPts",
     "StartFrame",
     "StopFrame",
     "StopTaskFrame",
     "SystemFrame",
+    "TTFBMetrics",
+    "TTSUsageMetrics",
     "TextFrame",
     "UserStartedSpeakingFrame",
     "UserStoppedSpeakingFrame",

@@ -24,6 +24,7 @@ from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_n
 from ._annotations import caller_names, first_annotation, frame_types
 from ._frames import LIFECYCLE, DataFrame, Direction, ErrorFrame, Frame
 from ._lane import Inbox
+from ._metrics import ProcessorMetrics
 from ._node import Node
 from ._params import ErrorPolicy
 from ._processor import FrameProcessor, Recipe
@@ -91,6 +92,11 @@ class Out:
         """Ask for an interrupt; see `FrameProcessor.interrupt`."""
         self._node.engine.ask_interrupt()
         return REQUESTED
+
+    @property
+    def metrics(self) -> ProcessorMetrics:
+        """Measures this block's times and usage; see `FrameProcessor.metrics`."""
+        return cast("FrameProcessor", self._node.processor).metrics
 
     @property
     def task(self) -> Any:

@@ -72,6 +72,8 @@ class Owner(Protocol):
     name: str
     task: Any
     """What processors see as their task."""
+    interrupts: int
+    """Interrupts that have taken effect in this run."""
 
     def asked(self, frame: Frame) -> None:
         """A processor pushed a lifecycle frame of its own, or a request such as `EndTaskFrame`."""

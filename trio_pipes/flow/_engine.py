@@ -223,7 +223,7 @@ class Engine:
     def end_behind(self, last: EndFrame | StopFrame) -> None:
         """Send the last frame down, behind everything that was fed in."""
         self.last = last
-        self.graph.first.inbox.put(last)
+        self.graph.first.inbox.enqueue((last,))  # as what was queued in this pass: an interrupt counts from behind
 
     def ending(self) -> None:
         """The end was asked for: its time runs."""

@@ -224,6 +224,15 @@ class HeartbeatFrame(ControlFrame):
 
 
 @attrs.define(eq=False)
+class Heartbeat(HeartbeatFrame):
+    """The heartbeat that a task sends. The engine carries it, as it does lifecycle frames, so no processor can lose one."""
+
+    interruptible: bool = attrs.field(default=False, kw_only=True, repr=False, validator=_never_interruptible)
+    reached: Any = attrs.field(default=None, kw_only=True, repr=False)  # the sink calls it
+    _lane: ClassVar[int] = LIFECYCLE
+
+
+@attrs.define(eq=False)
 class MetricsFrame(SystemFrame):
     """Measurements, each a record of its own kind."""
 

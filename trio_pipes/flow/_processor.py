@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_name, next_id
 
 from ._frames import Direction, ErrorFrame, Frame
+from ._metrics import ProcessorMetrics
 from ._node import Node
 from ._params import ErrorPolicy
 from ._statistics import NodeStatistics
@@ -37,6 +38,8 @@ class FrameProcessor:
     inline: bool
     on_error: ErrorPolicy | None = None
     """What an exception here does; None: what `PipelineParams.on_error` says."""
+    measures: bool = False
+    """Whether it uses `metrics` for durations: it is then in the first `MetricsFrame` of a run, with zeros."""
 
     _node: Node | None
     _node_class: ClassVar[type[Node]] = Node
@@ -99,6 +102,8 @@ class FrameProcessor:
 
         Each has the other's id in its metadata as `"broadcast_sibling_id"`.
         """
+        if not (isinstance(frame_class, type) and issubclass(frame_class, Frame)):
+            raise TypeError(f"{self.name!r}.broadcast_frame was given {frame_class!r}, expected a class of frames")
         down, up = frame_class(**fields), frame_class(**fields)
         down.metadata["broadcast_sibling_id"] = up.id
         up.metadata["broadcast_sibling_id"] = down.id
@@ -118,6 +123,16 @@ class FrameProcessor:
     def task(self) -> Any:
         """The `PipelineTask` that runs this processor. Raises `RuntimeError` where there is none."""
         return self._running_node("task").engine.owner.task
+
+    @property
+    def metrics(self) -> ProcessorMetrics:
+        """Measures this processor's times and usage in the run it is in."""
+        node = self._running_node("metrics")
+        known: tuple[Node, ProcessorMetrics] | None = vars(self).get("_metrics")
+        if known is None or known[0] is not node:  # made on first use, and afresh for each run
+            known = (node, ProcessorMetrics(self.name, node.engine, self.push_frame))
+            vars(self)["_metrics"] = known
+        return known[1]
 
     def statistics(self) -> NodeStatistics:
         """Depths and counts of this processor's lanes, in the run it is in or was in last."""

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import trio
 
-__all__ = ["BaseClock", "SystemClock"]
+__all__ = ["BaseClock", "SystemClock", "is_clock"]
 
 
 class BaseClock(Protocol):
@@ -35,3 +35,9 @@ class SystemClock:
         if self._started_at is None:
             return 0
         return round((trio.current_time() - self._started_at) * 1e9)
+
+
+def is_clock(value: object) -> bool:
+    """Whether it has the methods of one, and is not a class."""
+    methods = (getattr(value, name, None) for name in ("start", "get_time"))
+    return not isinstance(value, type) and all(map(callable, methods))

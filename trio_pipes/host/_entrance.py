@@ -77,6 +77,7 @@ class Entrance:
 
     async def put(self, frame: Frame, direction: Direction) -> None:
         """Accept one frame; waits for room only with an ordered frame that goes down, and not inside."""
+        self._home.check("queue_frame")
         await checkpoint_if_cancelled()
         self.check()
         if not self._open:
@@ -106,6 +107,7 @@ class Entrance:
 
     async def put_batch(self, batch: list[Frame]) -> None:
         """Accept a batch of ordinary frames that go down."""
+        self._home.check("queue_frames")
         await checkpoint_if_cancelled()
         self.check()
         if self._straight and len(self._inbox.q) + len(batch) <= self._inbox.limit:
@@ -117,6 +119,21 @@ class Entrance:
         else:
             for frame in batch:
                 self._keep(frame, Direction.DOWNSTREAM)
+
+    async def put_marked(self, frame: Frame, marker: FlushMarker) -> None:
+        """Accept an ordered frame that goes down, with a marker right behind it."""
+        self._home.check("queue_frame")
+        await checkpoint_if_cancelled()
+        self.check()
+        if self._straight and len(self._inbox.q) + 2 <= self._inbox.limit:
+            self._inbox.enqueue((frame, marker))
+            self.count += 1
+        elif self._open:
+            await self._send([frame, marker])
+            self.count += 1
+        else:
+            self._keep(frame, Direction.DOWNSTREAM)
+            self._kept.append(marker)
 
     async def _send(self, item: Frame | list[Frame]) -> None:
         """Through the channel."""
@@ -221,7 +238,7 @@ class Entrance:
         """Put a marker behind everything queued so far."""
         self.check()
         if self._straight:
-            self._inbox.put(marker)
+            self._inbox.enqueue((marker,))  # as what was queued in this pass: an interrupt counts these from behind
         elif self._open:
             await self._send(marker)
         else:
@@ -271,6 +288,6 @@ class Entrance:
 
     async def _into_pipeline(self, frame: Frame) -> None:
         if isinstance(frame, FlushMarker):
-            self._inbox.put(frame)
+            self._inbox.enqueue((frame,))
         else:
             await self._inbox.put_or_wait(frame)

@@ -6,11 +6,21 @@ from enum import Enum
 from typing import Final
 
 import attrs
+import trio
 
 from trio_pipes._base import Table
 from trio_pipes.flow import NodeStatistics
 
-__all__ = ["FINAL", "REACHABLE", "TASK", "TaskResult", "TaskState", "TaskStatistics"]
+__all__ = [
+    "FINAL",
+    "REACHABLE",
+    "TASK",
+    "TaskResult",
+    "TaskState",
+    "TaskStatistics",
+    "now_or_zero",
+    "without_cancelled",
+]
 
 
 class TaskState(Enum):
@@ -96,3 +106,20 @@ class TaskStatistics:
     reported_errors: int
     processors: tuple[NodeStatistics, ...]
     """In pipeline order; empty before the run."""
+
+
+def without_cancelled(error: BaseException) -> BaseException | None:
+    """What is left of an error without Trio's `Cancelled`, alone or in groups."""
+    if isinstance(error, trio.Cancelled):
+        return None
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1]
+    return error
+
+
+def now_or_zero() -> float:
+    """Trio's clock, also where there is none."""
+    try:
+        return trio.current_time()
+    except RuntimeError:
+        return 0.0
