@@ -202,7 +202,7 @@ def test_t11_a_family_asked_at_every_step_ends_in_order_and_leaves_nothing(how) 
                 await trio.sleep(5)
                 runner.end()
 
-    assert at_every_checkpoint(scenario) > 20
+    assert at_every_checkpoint(scenario) > 12
     for log in logs:
         if "helper up" in log:
             assert log[-1] == "helper down"

@@ -414,7 +414,7 @@ def test_t11_a_cancel_at_every_step_leaves_nothing() -> None:
                 await restart.worker.queue_frame(TextFrame())
                 restart.stop_when_done()
 
-    assert at_every_checkpoint(scenario) > 20
+    assert at_every_checkpoint(scenario) > 12
 
 
 # -- what is wrong with a factory
