@@ -280,6 +280,38 @@ async def test_a_processor_ends_its_own_runner_and_its_frame_is_finished(autojum
     assert task.result.reason == runner.statistics().reason == "from inside"
 
 
+@pytest.mark.parametrize("where", ["on_worker_finished", "stop_when_done", "cancel"])
+async def test_what_is_no_exception_in_code_that_the_runner_calls_goes_through_and_hangs_nothing(
+    autojump_clock, where
+) -> None:
+    class Stop(BaseException):
+        pass
+
+    def stop(*args) -> None:
+        raise Stop
+
+    runner = runner_of(first := Plain("first", needs=1), Plain("second"), helper := Plain("helper"))
+    if where == "on_worker_finished":
+        runner.add_observer(On(where, stop))
+    else:
+        runner.add_workers(bad := Plain("bad"), parent="first")
+        setattr(bad, where, stop)
+    runner.add_workers(Plain("real helper"), helper=True)
+    with trio.fail_after(50), pytest.raises(BaseExceptionGroup) as caught:
+        async with nothing_left():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(runner.run)
+                await trio.sleep(0.5 if where == "cancel" else 2)  # some have not started, or all have
+                if where == "cancel":
+                    nursery.cancel_scope.cancel()
+                else:
+                    first.stop_when_done()
+    assert {type(error) for error in errors_in(caught.value)} <= {Stop, trio.Cancelled}
+    assert Stop in {type(error) for error in errors_in(caught.value)}
+    assert runner.statistics().calls == 0
+    assert helper.log.count("helper up") == helper.log.count("helper down")
+
+
 # -- what run() gives
 
 
