@@ -3,12 +3,14 @@
 import math
 import signal
 
+import hypothesis
 import pytest
 import trio
 import trio.testing
+from hypothesis import given, strategies as st
 
 from hosting import Breaks, Does, Plain, Probe, Slow, errors_in, nothing_left, task_of, texts
-from trio_pipes import ConfigurationError, PipelineRunner, TaskResult, TaskState, TextFrame
+from trio_pipes import ConfigurationError, DuplicateName, PipelineRunner, Restart, TaskResult, TaskState, TextFrame
 
 
 def runner_of(*workers, **settings) -> PipelineRunner:
@@ -108,6 +110,59 @@ async def test_an_attach_that_raises_leaves_the_runner_as_it_was(autojump_clock)
     with pytest.raises(ValueError, match="not here"):
         await runner.run(Refuses("bad"))
     assert runner.statistics().running == ()
+
+
+ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3), st.binary(max_size=2), st.just([]),
+    st.just({}), st.just(()), st.builds(object), st.just(Plain), st.builds(Plain, st.just("w")), st.just(len),
+)  # fmt: skip
+
+
+def must_be_clear(error: Exception, given: dict[str, object]) -> None:
+    """It names what is wrong: a setting with its value, a worker, an observer."""
+    said = str(error)
+    assert isinstance(error, ConfigurationError | TypeError), repr(error)
+    assert any(f"{name}={value!r}" in said for name, value in given.items()) or "expected" in said or "which is" in said
+
+
+@hypothesis.settings(deadline=None, max_examples=80)
+@given(
+    given=st.fixed_dictionaries(
+        {},
+        optional=dict.fromkeys(
+            ("name", "observers", "handle_sigint", "handle_sigterm", "grace_period", "force_gc"), ANYTHING
+        ),
+    ),
+    workers=st.lists(ANYTHING, max_size=2),
+)
+def test_whatever_a_runner_is_given_it_is_made_and_runs_or_says_what_is_wrong(given, workers) -> None:
+    try:
+        runner = PipelineRunner(*workers, **given)
+    except DuplicateName:
+        assert len(workers) == 2
+        return
+    except Exception as error:
+        must_be_clear(error, given)
+        return
+    runner.end()
+    trio.run(runner.run, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert all(worker.log[-1] == "w down" for worker in workers)
+
+
+@hypothesis.settings(deadline=None, max_examples=80)
+@given(factory=ANYTHING, made=ANYTHING, given=st.fixed_dictionaries({"max_restarts": ANYTHING, "period": ANYTHING}))
+def test_whatever_a_restart_is_given_it_is_made_and_runs_or_says_what_is_wrong(factory, made, given) -> None:
+    for one in (factory, lambda: made):
+        try:
+            restart = Restart(one, **given)
+        except Exception as error:
+            if one is len or one is Plain:
+                assert isinstance(error, TypeError | ConfigurationError)  # Python's own: it takes an argument
+            else:
+                must_be_clear(error, given)
+            continue
+        restart.stop_when_done()
+        trio.run(restart.run, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 # -- workers that answer requests with errors
@@ -278,6 +333,38 @@ async def test_a_processor_ends_its_own_runner_and_its_frame_is_finished(autojum
         await runner.run()
     assert probe.texts == ["1", "2"]
     assert task.result.reason == runner.statistics().reason == "from inside"
+
+
+@pytest.mark.parametrize("where", ["on_worker_finished", "stop_when_done", "cancel"])
+async def test_what_is_no_exception_in_code_that_the_runner_calls_goes_through_and_hangs_nothing(
+    autojump_clock, where
+) -> None:
+    class Stop(BaseException):
+        pass
+
+    def stop(*args) -> None:
+        raise Stop
+
+    runner = runner_of(first := Plain("first", needs=1), Plain("second"), helper := Plain("helper"))
+    if where == "on_worker_finished":
+        runner.add_observer(On(where, stop))
+    else:
+        runner.add_workers(bad := Plain("bad"), parent="first")
+        setattr(bad, where, stop)
+    runner.add_workers(Plain("real helper"), helper=True)
+    with trio.fail_after(50), pytest.raises(BaseExceptionGroup) as caught:
+        async with nothing_left():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(runner.run)
+                await trio.sleep(0.5 if where == "cancel" else 2)  # some have not started, or all have
+                if where == "cancel":
+                    nursery.cancel_scope.cancel()
+                else:
+                    first.stop_when_done()
+    assert {type(error) for error in errors_in(caught.value)} <= {Stop, trio.Cancelled}
+    assert Stop in {type(error) for error in errors_in(caught.value)}
+    assert runner.statistics().calls == 0
+    assert helper.log.count("helper up") == helper.log.count("helper down")
 
 
 # -- what run() gives

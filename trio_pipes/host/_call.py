@@ -12,8 +12,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
 
 import attrs
 import trio
@@ -95,11 +94,13 @@ class Call:
             error = exc
             self.failed(entry, exc)
         finally:
-            if not started:
-                self.ask(entry, "cancel", f"{shared.name} ended before it could start")  # whoever waits for it is told
-            if scope.cancelled_caught and (task := pipeline_task_of(worker)) is not None:
-                entry.result = task.result
-            self._over(entry, error)
+            try:
+                if not started:  # whoever waits for it is told
+                    self.ask(entry, "cancel", f"{shared.name} ended before it could start")
+                if scope.cancelled_caught and (task := pipeline_task_of(worker)) is not None:
+                    entry.result = task.result
+            finally:
+                self._over(entry, error)
 
     def _over(self, entry: Entry, error: BaseException | None) -> None:
         shared = self.shared
@@ -109,12 +110,12 @@ class Call:
         del self.hosted[entry]
         self._roots -= entry.is_root
         self._others -= not entry.helper
+        entry.may_follow.set()
+        self._fewer.unpark_all()  # before anything that runs the code of others
         for child in reversed(shared.roster.children_of(entry.name)):
             if not child.is_told:
                 self.ask(child, "stop_when_done", None)
         shared.tell("on_worker_finished", entry.worker)
-        entry.may_follow.set()
-        self._fewer.unpark_all()
 
     def failed(self, entry: Entry, error: Exception) -> None:
         """A worker has failed: alone, if it is isolated; else with it the call."""
@@ -150,7 +151,7 @@ class Call:
         self,
         begin: Callable[[trio.Nursery], Iterable[Entry]],
         ready: Callable[[], None],
-        leave: Callable[[], Any],
+        leave: Callable[[], Awaitable[None]],
     ) -> None:
         """Host until it is over; `begin` gives the workers that are there, `leave` is awaited with the nursery open."""
         async with trio.open_nursery() as self.nursery:
