@@ -93,7 +93,7 @@ async def test_a_request_from_a_thread_without_trio_is_refused_and_names_the_way
         await task.queue_frame(TextFrame("x"))
         error = in_a_thread(lambda: REQUESTS[name](task))
         assert isinstance(error, RuntimeError)
-        assert "trio.from_thread.run_sync" in str(error)
+        assert f"handle = {task.name}.from_thread()" in str(error)
         assert task.state is TaskState.RUNNING
     assert (await task.wait_finished()).frames_out == 1
 

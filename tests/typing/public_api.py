@@ -15,6 +15,10 @@ from trio_pipes import (
     PipelineParams,
     PipelineRunner,
     PipelineTask,
+    Requested,
+    Restart,
+    RunnerFromThread,
+    TaskFromThread,
     TaskResult,
     TaskState,
     TextFrame,
@@ -78,6 +82,17 @@ async def use() -> None:
     async with task.open_output(TextFrame) as frames:
         async for frame in frames:
             assert_type(frame.id, int)
+    restart = Restart(lambda: PipelineTask(Pipeline([shout])), max_restarts=1, period=1.5)
+    assert_type(runner.add_workers(restart, helper=True), Requested)
+    assert_type(runner.statistics().reason, str | None)
+    assert_type(task.result, TaskResult | None)
+    handle = task.from_thread()
+    assert_type(handle, TaskFromThread)
+    assert_type(handle.queue_frame(TextFrame("from a thread")), None)
+    assert_type(handle.wait_finished(), TaskResult)
+    handle.queue_frame("hello")  # type: ignore[arg-type]
+    assert_type(runner.from_thread(), RunnerFromThread)
+    assert_type(runner.from_thread().get_task("talk"), TaskFromThread | None)
     async with trio.open_nursery() as nursery:
         await nursery.start(task.run)
         await nursery.start(runner.run)

@@ -15,7 +15,7 @@ from ._errors import (
 from ._extras import import_extra
 from ._names import default_name, next_id
 from ._outside import outside
-from ._requested import REQUESTED, Requested
+from ._requested import REQUESTED, Requested, check_reason
 from ._states import Table, step
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "StartTimeout",
     "Table",
     "TransitionError",
+    "check_reason",
     "default_name",
     "import_extra",
     "next_id",

@@ -7,7 +7,9 @@ from typing import Any, Final, final
 
 import trio
 
-__all__ = ["REQUESTED", "Requested"]
+from ._errors import ConfigurationError
+
+__all__ = ["REQUESTED", "Requested", "check_reason"]
 
 
 @final
@@ -28,3 +30,9 @@ class Requested:
 
 
 REQUESTED: Final = Requested()
+
+
+def check_reason(who: str, reason: object) -> None:
+    """Raises `ConfigurationError` for a reason that is neither text nor None."""
+    if reason is not None and not isinstance(reason, str):
+        raise ConfigurationError(f"{who}(reason={reason!r}): expected text, or None")

@@ -35,7 +35,6 @@ class Entrance:
     def __init__(self, name: str, queue_size: int, engine: Engine, home: Home) -> None:
         self.name = name
         self._home = home
-        self._thread = 0  # of the run
         self.count = 0  # frames accepted
         self.send, self.receive = trio.open_memory_channel[Frame | list[Frame]](queue_size)
         self._engine = engine
@@ -48,6 +47,9 @@ class Entrance:
         self._open = False  # the run has begun
         self._live = False  # frames may go into the pipeline
         self._straight = False  # and may do so without the channel: nobody is before them there
+        self._quick: int | None = (
+            None  # the thread of the run, while it is straight and refuses nothing: one look tells
+        )
         self._overflow: deque[Frame] = deque()  # from inside, where nobody may wait
         self.refusal: str | None = None  # why nothing more is accepted
         self.broken = False
@@ -89,21 +91,18 @@ class Entrance:
     async def put_ordinary(self, frame: Frame) -> None:
         """Accept one ordinary frame that goes down; waits for room, except inside and before the run."""
         await checkpoint_if_cancelled()
-        if self.refusal is not None:
-            self.check()
-        if get_ident() != self._thread and self._open:
-            self._home.check("queue_frame")
-        if self._straight:
+        if get_ident() == self._quick:
             inbox = self._inbox
             if len(inbox.q) < inbox.limit:
                 inbox.enqueue((frame,))
             else:
                 await self._send(frame)
-        elif self._open:
-            await self._send(frame)
         else:
-            self._keep(frame, Direction.DOWNSTREAM)
-            return
+            self.check()
+            if not self._open:
+                self._keep(frame, Direction.DOWNSTREAM)
+                return
+            await self._send(frame)
         self.count += 1
 
     async def put_batch(self, batch: list[Frame]) -> None:
@@ -197,18 +196,19 @@ class Entrance:
         if self.refusal is not None:
             error = trio.BrokenResourceError if self.broken else trio.ClosedResourceError
             raise error(f"{self.name} accepts no more frames: {self.refusal}")
+        self._home.check("queue_frame")
 
     # -- its life
 
     def open(self) -> None:
         """The run has begun."""
         self._open = True
-        self._thread = get_ident()
 
     def go_live(self, at_end: Callable[[], None]) -> None:
         """Frames may go into the pipeline; `at_end` is called when all have that were accepted."""
         self._at_end = at_end
-        self._live = self._straight = True
+        self._live = True
+        self._set_straight(True)
         self._inbox = self._engine.graph.first.inbox
         if self._kept or self._kept_special or self.send.statistics().current_buffer_used:
             self._need_feeder()
@@ -219,6 +219,7 @@ class Entrance:
         """Accept nothing more; what was accepted goes in."""
         if self.refusal is None:
             self.refusal = why
+            self._quick = None
             self.send.close()
             if self._straight:
                 self._at_end()
@@ -228,6 +229,7 @@ class Entrance:
         if self.refusal is None or not self.broken:
             self.broken = True
             self.refusal = why
+            self._quick = None
         self.receive.close()
         self.send.close()
         self._kept.clear()
@@ -242,11 +244,15 @@ class Entrance:
         else:
             self._kept.append(marker)
 
+    def _set_straight(self, straight: bool) -> None:
+        self._straight = straight
+        self._quick = self._home.thread if straight and self.refusal is None else None
+
     # -- the feeder
 
     def _need_feeder(self) -> None:
         if self._straight:
-            self._straight = False
+            self._set_straight(False)
             self._engine.spawn(self._feed)
 
     async def _feed(self) -> None:
@@ -269,7 +275,7 @@ class Entrance:
             pass
         except trio.ClosedResourceError:
             return  # broken off
-        self._straight = True
+        self._set_straight(True)
         if self.refusal is not None:
             self._at_end()
 

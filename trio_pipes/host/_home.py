@@ -1,11 +1,11 @@
-"""Where a task runs: one Trio run, and so one thread. What is called from another one would tear both apart."""
+"""Where a task or a runner runs: one Trio run, and so one thread. What is called from another one would tear both apart."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import get_ident
+from threading import current_thread, get_ident
 from typing import final
 
 __all__ = ["Home"]
@@ -26,7 +26,7 @@ class Home:
         if any(count for thread, count in self._waiting.items() if thread != here):
             raise RuntimeError(
                 f"{self.name} is waited for in another thread than the one that runs it, and could not tell it there. "
-                "Wait in the Trio run that has the task."
+                "Wait in the Trio run that has it."
             )
         self.thread = here
 
@@ -38,9 +38,8 @@ class Home:
         """Raise `RuntimeError` for a call from another thread, which has a Trio run of its own or none."""
         if self.thread is not None and self.thread != get_ident():
             raise RuntimeError(
-                f"{self.name}.{call} was called in another thread than the one whose Trio run has the task. "
-                "From there use trio.from_thread.run_sync(...), or trio.from_thread.run(...) for what is async, with "
-                "the trio_token of that run."
+                f"{self.name}.{call}() was called in the thread {current_thread().name!r}, and its Trio run is in "
+                f"another one. Make a handle where it runs, handle = {self.name}.from_thread(), and use that"
             )
 
     @contextmanager

@@ -12,7 +12,16 @@ import outcome
 import trio
 from trio_util import AsyncValue
 
-from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_name, next_id, step
+from trio_pipes._base import (
+    REQUESTED,
+    ConfigurationError,
+    Requested,
+    TransitionError,
+    check_reason,
+    default_name,
+    next_id,
+    step,
+)
 from trio_pipes.flow import (
     CancelFrame,
     Direction,
@@ -30,12 +39,13 @@ from trio_pipes.flow._graph import Graph
 from ._async_frames import closing
 from ._clock import BaseClock, SystemClock, is_clock
 from ._frame_requests import answer_pushed, answer_queued, is_request
+from ._from_thread import TaskFromThread
 from ._home import Home
 from ._markers import Markers, OnHandled, check_timeout
 from ._observers import TASK_EVENTS, observers as make_observers
 from ._outputs import Outputs
 from ._task_events import Answers
-from ._task_state import FINAL, TASK, TaskResult, TaskState, TaskStatistics, now_or_zero, without_cancelled
+from ._task_state import FINAL, REACHABLE, TASK, TaskResult, TaskState, TaskStatistics, now_or_zero, without_cancelled
 from ._watches import Watches
 
 __all__ = ["PipelineTask"]
@@ -272,7 +282,7 @@ class PipelineTask:
     def stop_when_done(self, reason: str | None = None) -> Requested:
         """Accept nothing new, finish what was accepted, then end."""
         self._home.check("stop_when_done")
-        _check_reason(self.name, "stop_when_done", reason)
+        check_reason(f"{self.name}.stop_when_done", reason)
         return self._ask_end(EndFrame(reason=reason))
 
     def _ask_end(self, last: EndFrame | StopFrame) -> Requested:
@@ -289,7 +299,7 @@ class PipelineTask:
     def cancel(self, reason: str | None = None) -> Requested:
         """Cancel the run now; cleanup runs. Before the run: it will not run."""
         self._home.check("cancel")
-        _check_reason(self.name, "cancel", reason)
+        check_reason(f"{self.name}.cancel", reason)
         if self._cancelled or self.state in FINAL:
             return REQUESTED
         self._cancelled = True
@@ -320,18 +330,37 @@ class PipelineTask:
         return self._state.value
 
     async def wait_state(self, *states: TaskState) -> TaskState:
-        """Wait until the task is in one of these states; gives that state."""
+        """Wait until the task is in one of these states; gives that state.
+
+        Raises `TransitionError` when it is in a state from which none of them can be reached.
+        """
         wanted = frozenset(states)
         if not wanted or not all(isinstance(state, TaskState) for state in wanted):
             raise ConfigurationError(f"{self.name}.wait_state was given {states!r}, expected TaskState members")
         if wanted <= FINAL:
             self._refuse_inside("wait_state")
+        met: list[TaskState] = []  # a task may be in one of them and on its way again before this wakes
+
+        def is_over(state: TaskState) -> bool:
+            if state in wanted:
+                met.append(state)
+            return state in wanted or wanted.isdisjoint(REACHABLE[state])
+
         with self._home.waiting("wait_state"):
-            return await self._state.wait_value(lambda state: state in wanted)
+            state = await self._state.wait_value(is_over)
+        if not met:
+            names = " or ".join(wish.name for wish in states)
+            raise TransitionError(f"{self.name} is {state.name}, and cannot come to {names} any more")
+        return met[-1]
 
     def has_finished(self) -> bool:
         """Whether everything is torn down."""
         return self._finished.value
+
+    @property
+    def result(self) -> TaskResult | None:
+        """How it ended; None before everything is torn down."""
+        return self._result if self._finished.value else None
 
     async def wait_finished(self) -> TaskResult:
         """Wait until everything is torn down, however it ended. Inside a processor of this task: `RuntimeError`."""
@@ -393,6 +422,11 @@ class PipelineTask:
         self._observers.remove(observer)
         self._watches.refresh()
 
+    def from_thread(self) -> TaskFromThread:
+        """A handle of this task for other threads. Raises `RuntimeError` outside of a Trio run."""
+        self._home.check("from_thread")
+        return TaskFromThread(self)
+
     def statistics(self) -> TaskStatistics:
         """Counts and depths at this moment."""
         channel = self._entrance.send.statistics()
@@ -408,11 +442,6 @@ class PipelineTask:
 
     def _broken_off(self) -> None:
         self._entrance.break_off("it was cancelled or has failed")
-
-
-def _check_reason(name: str, call: str, reason: object) -> None:
-    if reason is not None and not isinstance(reason, str):
-        raise ConfigurationError(f"{name}.{call}(reason={reason!r}): expected a string, or None")
 
 
 def _leaves(pipeline: FrameProcessor) -> Iterable[FrameProcessor]:

@@ -11,7 +11,16 @@ import trio
 from trio_pipes._base import Table
 from trio_pipes.flow import NodeStatistics
 
-__all__ = ["FINAL", "TASK", "TaskResult", "TaskState", "TaskStatistics", "now_or_zero", "without_cancelled"]
+__all__ = [
+    "FINAL",
+    "REACHABLE",
+    "TASK",
+    "TaskResult",
+    "TaskState",
+    "TaskStatistics",
+    "now_or_zero",
+    "without_cancelled",
+]
 
 
 class TaskState(Enum):
@@ -44,6 +53,17 @@ TASK: Final[Table[TaskState]] = {
     TaskState.FAILED: {},
 }
 FINAL: Final = frozenset(state for state, row in TASK.items() if not row)
+
+
+def _reachable() -> dict[TaskState, frozenset[TaskState]]:
+    """From each state those that it may still come to, itself among them."""
+    found: dict[TaskState, frozenset[TaskState]] = {}
+    for state in reversed(tuple(TASK)):  # the table has states in the order of a life
+        found[state] = frozenset({state}).union(*(found[after] for after in TASK[state].values()))
+    return found
+
+
+REACHABLE: Final = _reachable()
 
 
 @attrs.frozen
