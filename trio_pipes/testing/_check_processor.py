@@ -30,6 +30,7 @@ async def check_processor(
     drops: FrameTypes = (),
     drops_upstream: FrameTypes = (),
     makes: FrameTypes = (),
+    ends: bool = False,
     params: PipelineParams | None = None,
     key: Callable[[Frame], object] | None = None,
     after: Callable[[], object] | None = None,
@@ -45,7 +46,7 @@ async def check_processor(
 
     What it does legitimately: `drops` are classes of frames that need not come out below when they came from above (it
     drops them, or makes others of them), `drops_upstream` the same for the other way, `makes` what may come out that was
-    not put in. Two frames that it made are the same when their classes and fields are, or what `key(frame)` gives. `after`
+    not put in, `ends` that it asks for the end by itself, as a source does. Two frames that it made are the same when their classes and fields are, or what `key(frame)` gives. `after`
     is called after each run that was broken off: to look at what the processor should have closed. `stall` is the longest
     step that it may take, in real seconds; `points` the number of steps, evenly spread, at which it is cancelled, and
     interrupted; `timeout` what a run may take, in seconds on Trio's clock. `skip` names rules that are not checked.
@@ -72,6 +73,7 @@ async def check_processor(
         stall=stall,
         points=points,
         timeout=timeout,
+        ends=ends,
         ordered="order" not in skip,
     )
     who = case.make().name.partition("#")[0]

@@ -72,7 +72,7 @@ async def _passes(case: Case) -> Iterable[str]:
 async def _makes(case: Case) -> Iterable[str]:
     trial: Trial = case.known["plain"]
     return [
-        f"{frame!r} came out, was not put in, and is none of makes={tuple(each.__name__ for each in case.makes)}"
+        f"{_short(frame)} came out, was not put in, and is none of makes={tuple(each.__name__ for each in case.makes)}"
         for frame in trial.made()
         if not isinstance(frame, case.makes)
     ]
@@ -151,7 +151,7 @@ async def _ended(case: Case, how: str) -> Iterator[str]:
         if how == "when it is cancelled":
             await trial.task.flush()
             trial.task.cancel()
-        trial.task.stop_when_done()
+        trial.stop()
 
     await within(case.timeout, f"the run that ends {how}", lambda: trial.run(feed))
     return _what_is_wrong(trial, lifespans, fails)
@@ -264,7 +264,7 @@ async def _interrupted(case: Case) -> Iterable[str]:
                 await trial.queue(case.feed("later "))
             finally:
                 later.extend(trial.put[before:])
-            trial.task.stop_when_done()
+            trial.stop()
 
         attempt.arm(trial.task.interrupt)
         await trial.run(feed)
@@ -306,7 +306,12 @@ def _differs(case: Case, other: Trial, how: str) -> Iterator[str]:
             if number is None:
                 yield f"{how}, {len(got)} {where}, otherwise {len(expected)}"
             else:
-                yield f"{how}, number {number + 1} of the {where} is {got[number]!r}, otherwise {expected[number]!r}"
+                yield f"{how}, number {number + 1} of the {where} is {_short(got[number])}, otherwise {_short(expected[number])}"
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) < 200 else f"{text[:150]} ... {text[-40:]}"
 
 
 async def _fused(case: Case) -> Iterable[str]:

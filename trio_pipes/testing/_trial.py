@@ -88,6 +88,8 @@ class Case:
     stall: float
     points: int
     timeout: float
+    ends: bool
+    """It asks for the end by itself."""
     ordered: bool
     """Whether the rule about order is asked for."""
     known: dict[str, Any] = attrs.field(factory=dict)
@@ -181,6 +183,11 @@ class Trial:
         with suppress(trio.ClosedResourceError, trio.BrokenResourceError):  # the run is over: how, the rules judge
             await feed(self)
 
+    def stop(self) -> None:
+        """Ask for the end, unless the processor in question does."""
+        if not self.case.ends:
+            self.task.stop_when_done()
+
     async def queue(self, puts: Iterable[Put]) -> None:
         """Put these in; those that were accepted are remembered."""
         for put in puts:
@@ -225,25 +232,22 @@ class Trial:
     def signature(self) -> dict[str, list[object]]:
         """What came out where, in order, so that two trials can be compared.
 
-        The two directions of a processor are independent, so what it made on the way down and what passed it on the way up
-        have no order at the source. At the sink they have one where nothing is said to be handled on its way up.
+        What it made and what passed are compared apart: between a frame that passes and one that a task of the processor's
+        pushes, or one that a frame from the other direction brings about, there is no order.
         """
         labels: dict[int, object] = {id(put.frame): str(put) for put in self.put}
         found: dict[str, list[object]] = {}
         for way in (DOWN, UP):
-            together = way is DOWN and not self.case.upstream()
             for urgent in (False, True):
                 frames = [frame for frame in self.out(way) if isinstance(frame, SystemFrame) is urgent]
+                name = f"{'system frames' if urgent else 'frames'} at {ENDS[way]}"
                 passed = [labels[id(frame)] for frame in frames if id(frame) in labels]
                 made = [self.case.key(frame) for frame in frames if id(frame) not in labels]
-                both = [labels.get(id(frame)) or self.case.key(frame) for frame in frames]
-                name = f"{'system frames' if urgent else 'frames'} at {ENDS[way]}"
-                parts = {name: both} if together else {f"{name} that passed": passed, f"{name} that were made": made}
-                for part, keys in parts.items():
+                for part, keys in ((f"{name} that passed", passed), (f"{name} that were made", made)):
                     found[part] = keys if self.case.ordered else sorted(keys, key=repr)
         return found
 
 
 async def _plainly(trial: Trial) -> None:
     await trial.queue(trial.case.feed())
-    trial.task.stop_when_done()
+    trial.stop()
