@@ -25,7 +25,7 @@ from trio_pipes import (
     SystemFrame,
     TextFrame,
 )
-from trio_pipes.testing import cancel_at_every_checkpoint, nothing_left as nothing_left
+from trio_pipes.testing import cancel_at_every_checkpoint, nothing_left  # noqa: F401  (for the tests)
 
 
 @attrs.define(eq=False)

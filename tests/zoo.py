@@ -165,7 +165,7 @@ class LeavesAFile(FrameProcessor):
 
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
         if isinstance(frame, StartFrame):
-            Path(__file__).open()
+            Path(__file__).open()  # noqa: ASYNC230, SIM115
         await self.push_frame(frame, direction)
 
 
@@ -175,7 +175,7 @@ class ForgetsToAwait(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
         await self.push_frame(frame, direction)
         if isinstance(frame, TextFrame):
-            trio.sleep(1)
+            trio.sleep(1)  # noqa: ASYNC105
 
 
 class ClosesAtTheEndOnly(FrameProcessor):
@@ -328,7 +328,7 @@ class LooksAhead(FrameProcessor):
 
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
         if isinstance(frame, TextFrame) and frame.text == "one":
-            while self.statistics().downstream.buffered < 3:
+            while self.statistics().downstream.buffered < 3:  # noqa: ASYNC110
                 await trio.sleep(0.1)
         await self.push_frame(frame, direction)
 

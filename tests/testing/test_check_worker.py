@@ -8,7 +8,16 @@ import pytest
 import trio
 
 from hosting import Probe, Slow, texts
-from trio_pipes import ConfigurationError, FrameProcessor, Pipeline, PipelineRunner, PipelineTask, Requested, TextFrame, each
+from trio_pipes import (
+    ConfigurationError,
+    FrameProcessor,
+    Pipeline,
+    PipelineRunner,
+    PipelineTask,
+    Requested,
+    TextFrame,
+    each,
+)
 from trio_pipes.testing import RuleBroken, check_worker
 from trio_pipes.testing._worker_rules import WORKER_RULES
 
@@ -295,7 +304,6 @@ async def test_what_is_open_is_looked_at_afterwards(pipes_clock) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"factory": Good}, None),
         ({"factory": 3}, "given 3"),
         ({"factory": DONE}, "given <requested>"),
         ({"skip": ["speed"]}, "no rule speed"),
@@ -303,11 +311,9 @@ async def test_what_is_open_is_looked_at_afterwards(pipes_clock) -> None:
         ({"timeout": -1}, "timeout=-1"),
         ({"points": 1.5}, "points=1.5"),
     ],
-    ids=range(7),
+    ids=range(6),
 )
 async def test_bad_input_is_named(pipes_clock, options, says) -> None:
-    if says is None:
-        return await check_worker(**options, points=1)
     with pytest.raises(ConfigurationError, match=re.escape(says)):
         await check_worker(**{"factory": Good, **options})
     with pytest.raises(ConfigurationError, match="makes a fresh worker"):

@@ -13,9 +13,9 @@ from trio_pipes import (
     Direction,
     EndTimeout,
     FrameProcessor,
+    Pipeline,
     PipelineParams,
     PipelineTask,
-    Pipeline,
     TextFrame,
 )
 from trio_pipes.testing import (
@@ -219,7 +219,9 @@ async def test_answers_come_up_a_link_before_the_end(autojump_clock) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"seconds": -1}, {"seconds": math.inf}, {"jitter": math.nan}, {"in_flight": 0}, {"seconds": True}], ids=str
+    "settings",
+    [{"seconds": -1}, {"seconds": math.inf}, {"jitter": math.nan}, {"in_flight": 0}, {"seconds": True}],
+    ids=str,
 )
 def test_bad_links_are_refused(settings) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(settings))):

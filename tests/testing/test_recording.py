@@ -189,7 +189,9 @@ async def test_what_cannot_be_recorded_is_named(pipes_clock, tmp_path) -> None:
     assert "Order cannot be recorded: give its class, classes=[Order]" in await fails(FrameRecorder(path), Order())
     files = FrameRecorder(path, classes=[WithFile])
     assert "WithFile.file cannot be recorded: it is <object" in await fails(files, WithFile(file=object()))
-    assert "WithFile.file['a'][0]" in await fails(FrameRecorder(path, classes=[WithFile]), WithFile(file={"a": [object()]}))
+    assert "WithFile.file['a'][0]" in await fails(
+        FrameRecorder(path, classes=[WithFile]), WithFile(file={"a": [object()]})
+    )
     caches = FrameRecorder(path, classes=[WithCache])
     assert "WithCache._cache cannot be recorded: WithCache is made without it" in await fails(caches, WithCache())
     metadata = TextFrame("x")
@@ -236,12 +238,12 @@ async def test_interrupts_are_replayed_when_that_is_asked_for(pipes_clock, tmp_p
 
     for wanted in (False, True):
         interrupts = []
+        began = trio.current_time()
 
         class Watch:
-            def on_interrupt(self, task, interrupts=interrupts):
+            def on_interrupt(self, task, interrupts=interrupts, began=began):
                 interrupts.append(trio.current_time() - began)
 
-        began = trio.current_time()
         task = PipelineTask(Pipeline([Answers()]), observers=[Watch()])
         async with trio.open_nursery() as nursery:
             nursery.start_soon(task.run)

@@ -98,6 +98,4 @@ async def test_k2_speech_to_text(pipes_clock) -> None:
 
 
 async def test_k2_text_to_speech(pipes_clock) -> None:
-    await check_processor(
-        lambda: TextToSpeech(HummingVoice()), drops=TextFrame, makes=OutputAudioFrame, points=30
-    )
+    await check_processor(lambda: TextToSpeech(HummingVoice()), drops=TextFrame, makes=OutputAudioFrame, points=30)

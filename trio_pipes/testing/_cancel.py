@@ -20,17 +20,21 @@ class Attempt:
 
     def __init__(self, step: int) -> None:
         self.step: int = step
-        """The number of the step before which it is cancelled, counted from 1."""
+        """The number of the step before which it is cancelled, counted from 1; 0: it is not."""
         self.fired: bool = False
         """Whether that step has been reached."""
         self._call: Callable[[], object] | None = None
         self._count = 0
+        self._armed = False  # by the scenario
         self._checks: list[Callable[[], object]] = []
 
     def arm(self, call: Callable[[], object]) -> None:
         """Call this, such as `task.cancel`, rather than cancel the scope round the scenario; steps count from here."""
         if not callable(call):
-            raise ConfigurationError(f"Attempt.arm was given {call!r}, expected something to call: attempt.arm(task.cancel)")
+            raise ConfigurationError(
+                f"Attempt.arm was given {call!r}, expected something to call: attempt.arm(task.cancel)"
+            )
+        self._armed = True
         if not self.fired:
             self._call, self._count = call, 0
 
@@ -68,9 +72,9 @@ class _Steps(trio.abc.Instrument):
 async def cancel_at_every_checkpoint(
     scenario: Callable[[Attempt], Awaitable[object]], *, stride: int = 1, limit: int = 10_000, timeout: float = 1000.0
 ) -> int:
-    """Run `scenario(attempt)` again and again, cancelled before its first, second, third ... step, until one is over first.
+    """Run `scenario(attempt)` again and again, cancelled before its first, second, third ... step, until it is over first.
 
-    A step is what a task does between two checkpoints; those of all tasks that the scenario starts count. Each time it has
+    The very first run is not cancelled. A step is what a task does between two checkpoints; those of all tasks that the scenario starts count. Each time it has
     to end within `timeout` seconds on Trio's clock and to leave nothing (see `nothing_left`), and what it gave to
     `attempt.afterwards` has to hold. `stride` takes each so manyth step only, `limit` is the most steps there may be.
     Gives the number of steps at which it was cancelled.
@@ -80,18 +84,16 @@ async def cancel_at_every_checkpoint(
     """
     for name, value in (("stride", stride), ("limit", limit)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigurationError(f"cancel_at_every_checkpoint({name}={value!r}): expected a whole number, 1 or more")
+            raise ConfigurationError(
+                f"cancel_at_every_checkpoint({name}={value!r}): expected a whole number, 1 or more"
+            )
     if not timeout > 0:
         raise ConfigurationError(f"cancel_at_every_checkpoint(timeout={timeout!r}): expected seconds above 0")
     tried = 0
     with young_garbage_only():
+        arms = (await _once(scenario, 0, timeout))._armed
         for step in range(1, limit + 1, stride):
-            attempt = Attempt(step)
-            try:
-                await _once(scenario, attempt, timeout)
-            except Exception as exc:
-                exc.add_note(f"cancelled before step {step}" if attempt.fired else "not cancelled")
-                raise
+            attempt = await _once(scenario, step, timeout, arms=arms)
             if not attempt.fired:
                 return tried
             tried += 1
@@ -100,19 +102,23 @@ async def cancel_at_every_checkpoint(
 
 async def steps_of(scenario: Callable[[Attempt], Awaitable[object]], timeout: float) -> int:
     """How many steps there are to cancel the scenario at."""
-    attempt = Attempt(0)
-    await _once(scenario, attempt, timeout)
-    return attempt._count
+    return (await _once(scenario, 0, timeout))._count
 
 
-async def _once(scenario: Callable[[Attempt], Awaitable[object]], attempt: Attempt, timeout: float) -> None:
+async def _once(
+    scenario: Callable[[Attempt], Awaitable[object]], step: int, timeout: float, *, arms: bool = False
+) -> Attempt:
+    """`arms`: the scenario is known to arm the attempt itself, and until then no step counts."""
+    attempt = Attempt(step)
     steps = _Steps(attempt)
 
     async def run() -> None:
         steps.top = trio.lowlevel.current_task()
         with trio.CancelScope() as scope:
-            attempt.arm(lambda: scope.cancel(reason=f"step {attempt.step}"))
+            if not arms:
+                attempt._call = lambda: scope.cancel(reason=f"step {step}")
             try:
+                await trio.lowlevel.cancel_shielded_checkpoint()  # so that a cancel can come before its first line
                 await scenario(attempt)
             finally:
                 steps.top = None
@@ -123,8 +129,12 @@ async def _once(scenario: Callable[[Attempt], Awaitable[object]], attempt: Attem
             await within(timeout, "the scenario", run)
             for check in attempt._checks:
                 _refuse_coroutine(check())
+    except Exception as exc:
+        exc.add_note(f"cancelled before step {step}" if attempt.fired else "not cancelled")
+        raise
     finally:
         trio.lowlevel.remove_instrument(steps)
+    return attempt
 
 
 def _refuse_coroutine(result: Any) -> None:

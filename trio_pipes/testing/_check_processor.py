@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -19,12 +19,13 @@ from ._trial import Case
 
 __all__ = ["check_processor"]
 
+TEXTS: Final = (TextFrame("one"), TextFrame("two"), TextFrame("three"))
 FrameTypes = type[Frame] | tuple[type[Frame], ...]
 
 
 async def check_processor(
     factory: Any,
-    frames: Iterable[Frame] | Callable[[], Iterable[Frame]] = (TextFrame("one"), TextFrame("two"), TextFrame("three")),
+    frames: Iterable[Frame] | Callable[[], Iterable[Frame]] = TEXTS,
     *,
     upstream: Iterable[Frame] | Callable[[], Iterable[Frame]] = (),
     drops: FrameTypes = (),
@@ -144,7 +145,5 @@ def _types(name: str, given: Any) -> tuple[type[Frame], ...]:
 
 def fields_of(frame: Frame) -> object:
     """The class of a frame and what it was made with: the same for two frames with the same content."""
-    fields = [
-        f"{field.alias}={getattr(frame, field.name)!r}" for field in attrs.fields(type(frame)) if field.init
-    ]
+    fields = [f"{field.alias}={getattr(frame, field.name)!r}" for field in attrs.fields(type(frame)) if field.init]
     return f"{type(frame).__name__}({', '.join(fields)})"

@@ -71,12 +71,16 @@ class FaultyProcessor(FrameProcessor):
         if rate is not None and not 0 <= rate <= 1:
             raise ConfigurationError(f"FaultyProcessor(rate={rate!r}): expected a number from 0 to 1")
         if error is not None and not isinstance(error, Exception):
-            raise ConfigurationError(f"FaultyProcessor(error={error!r}): expected an exception, such as ValueError('x')")
+            raise ConfigurationError(
+                f"FaultyProcessor(error={error!r}): expected an exception, such as ValueError('x')"
+            )
         if not isinstance(direction, Direction):
             raise ConfigurationError(f"FaultyProcessor(direction={direction!r}): expected a Direction")
         self._types = types if isinstance(types, tuple) else (types,)
         if not all(isinstance(each, type) and issubclass(each, Frame) for each in self._types):
-            raise ConfigurationError(f"FaultyProcessor(types={types!r}): expected a class of frames, or a tuple of them")
+            raise ConfigurationError(
+                f"FaultyProcessor(types={types!r}): expected a class of frames, or a tuple of them"
+            )
         self._at = frozenset(_numbers(at))
         self._fault, self._rate, self._seed, self._direction = fault, rate, seed, direction
         self._seconds = math.inf if seconds is None else seconds
@@ -87,7 +91,7 @@ class FaultyProcessor(FrameProcessor):
         self.faults: int = 0
         """How often it has happened in this run."""
         self._count = 0
-        self._random = random.Random(self._seed)  # noqa: S311  (chance, not secrecy)
+        self._random = random.Random(self._seed)
         self._held: Frame | None = None
 
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
@@ -131,13 +135,15 @@ class FaultyProcessor(FrameProcessor):
             case Fault.SWALLOW_CANCEL:
                 try:
                     await trio.sleep(self._seconds)
-                except trio.Cancelled:  # noqa: ASYNC103  (the fault itself)
+                except trio.Cancelled:
                     return  # noqa: ASYNC104
         await self.push_frame(frame, direction)
 
 
 def _numbers(at: object) -> Iterable[int]:
-    numbers = [at] if isinstance(at, int) else list(at) if isinstance(at, Collection) and not isinstance(at, str) else [at]
+    numbers = (
+        [at] if isinstance(at, int) else list(at) if isinstance(at, Collection) and not isinstance(at, str) else [at]
+    )
     if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 1 for number in numbers):
         raise ConfigurationError(f"FaultyProcessor(at={at!r}): expected numbers of frames, counted from 1")
     return numbers  # type: ignore[return-value]  # looked at just above

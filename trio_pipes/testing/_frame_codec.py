@@ -11,7 +11,16 @@ from typing import Any, Final
 import attrs
 
 import trio_pipes
-from trio_pipes import ConfigurationError, EndFrame, ErrorFrame, Frame, InterruptionFrame, PipesError, StartFrame, StopFrame
+from trio_pipes import (
+    ConfigurationError,
+    EndFrame,
+    ErrorFrame,
+    Frame,
+    InterruptionFrame,
+    PipesError,
+    StartFrame,
+    StopFrame,
+)
 
 __all__ = ["FrameCodec", "RecordingError"]
 
@@ -37,7 +46,9 @@ class FrameCodec:
             if not isinstance(known, type) or not attrs.has(known):
                 raise ConfigurationError(f"classes: {known!r}, expected frame classes, or classes made with attrs")
             if "__init__" in vars(known) and "__attrs_attrs__" not in vars(known):
-                raise ConfigurationError(f"classes: {known.__name__} has an __init__ of its own: use @attrs.define(eq=False)")
+                raise ConfigurationError(
+                    f"classes: {known.__name__} has an __init__ of its own: use @attrs.define(eq=False)"
+                )
             if self.classes.setdefault(known.__name__, known) is not known:
                 raise ConfigurationError(f"classes: two are called {known.__name__}, and a recording has only the name")
         if isinstance(skip, str) or not all(isinstance(each, str) and "." in each for each in skip):
@@ -94,7 +105,10 @@ class FrameCodec:
         if kind is dict:
             if all(type(key) is str and not key.startswith("$") for key in value):
                 return {key: self._value(item, f"{where}[{key!r}]") for key, item in value.items()}
-            pairs = [[self._value(key, f"a key of {where}"), self._value(item, f"{where}[{key!r}]")] for key, item in value.items()]
+            pairs = [
+                [self._value(key, f"a key of {where}"), self._value(item, f"{where}[{key!r}]")]
+                for key, item in value.items()
+            ]
             return {"$dict": pairs}
         if attrs.has(kind):
             return {"$record": kind.__name__, "fields": self._fields(value, f"{where} ({kind.__name__})")}

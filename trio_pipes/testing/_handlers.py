@@ -7,14 +7,25 @@ step by step: that shows a `Cancelled` that goes in and does not come out. And a
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import attrs
 import outcome
 import trio
 
-from trio_pipes import Direction, EndFrame, Frame, FrameProcessor, Frames, Out, Pipeline, StartFrame, StopFrame, each, processor
+from trio_pipes import (
+    Direction,
+    EndFrame,
+    Frame,
+    FrameProcessor,
+    Frames,
+    Out,
+    Pipeline,
+    StartFrame,
+    StopFrame,
+    each,
+    processor,
+)
 
 from ._trial import leaves_of
 
@@ -30,7 +41,7 @@ RECIPES = (type(each(lambda frame: frame)), type(_block))
 BLOCK = type(Pipeline([_block]).processors[0])
 
 
-class Injected(Exception):  # noqa: N818  (what it is, not that it is an error of ours)
+class Injected(Exception):
     """Raised by a push, to see where it ends."""
 
 
@@ -145,17 +156,17 @@ class Lifespans:
 
 @attrs.define
 class _Counted:
-    manager: AbstractAsyncContextManager[None]
+    manager: Any
     counts: Lifespans
 
     async def __aenter__(self) -> None:
         await self.manager.__aenter__()
         self.counts.entered += 1
 
-    async def __aexit__(self, *error: Any) -> bool | None:
+    async def __aexit__(self, *error: object) -> bool | None:
         began = trio.current_time()
         try:
-            return await self.manager.__aexit__(*error)
+            return await self.manager.__aexit__(*error)  # type: ignore[no-any-return]  # a context manager's
         finally:
             self.counts.left += 1
             self.counts.slowest = max(self.counts.slowest, trio.current_time() - began)

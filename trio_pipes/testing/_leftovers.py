@@ -25,10 +25,10 @@ IGNORED = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportW
 
 @asynccontextmanager
 async def nothing_left() -> AsyncIterator[None]:
-    """Raise `AssertionError` when the block leaves something: a Trio task, an async generator that is still open, a warning
-    (an unclosed file, a coroutine that was never awaited), an error that nobody was there to catch.
+    """Raise `AssertionError` when the block leaves something behind.
 
-    Not when the block raises: that is the better news. Warnings about versions (`DeprecationWarning` and its kin) do not count.
+    That is a Trio task, an async generator that is still open, a warning (an unclosed file, a coroutine that was never
+    awaited), or an error that nobody was there to catch. Not when the block raises: that is the better news. Warnings about versions (`DeprecationWarning` and its kin) do not count.
     """
     before = tasks_alive()
     found = _Found()
@@ -63,7 +63,7 @@ def _listening(found: _Found) -> Iterator[None]:
     hooks = sys.get_asyncgen_hooks()
     unraisable = sys.unraisablehook
 
-    def first_iteration(generator: AsyncGeneratorType[Any, Any]) -> None:
+    def first_iteration(generator: Any) -> None:
         found.generators.append(weakref.ref(generator))
         if hooks.firstiter is not None:
             hooks.firstiter(generator)

@@ -24,7 +24,17 @@ from typing import Any, Final
 import attrs
 import trio
 
-from trio_pipes import ConfigurationError, Direction, EndFrame, Frame, InterruptionFrame, PipelineTask, StartFrame, StopFrame, TaskState
+from trio_pipes import (
+    ConfigurationError,
+    Direction,
+    EndFrame,
+    Frame,
+    InterruptionFrame,
+    PipelineTask,
+    StartFrame,
+    StopFrame,
+    TaskState,
+)
 from trio_pipes._base import outside
 
 from ._frame_codec import FrameCodec, RecordingError
@@ -93,7 +103,12 @@ class Recording:
             return await trio.to_thread.run_sync(_parse, os.fspath(path), content, codec, partial)
 
     async def replay(
-        self, task: PipelineTask, *, direction: Direction = Direction.DOWNSTREAM, interruptions: bool = False, stop: bool = True
+        self,
+        task: PipelineTask,
+        *,
+        direction: Direction = Direction.DOWNSTREAM,
+        interruptions: bool = False,
+        stop: bool = True,
     ) -> None:
         """Queue what went in `direction`, each frame when it passed then, counted from the task's start.
 
@@ -126,7 +141,9 @@ class Recording:
         for recorded, frame in zip(expected, got, strict=False):
             was = recorded.make()
             if codec.encode(was) != codec.encode(frame):
-                raise AssertionError(f"{self.path}, line {recorded.line}: {was!r} was recorded, and now it is {frame!r}")
+                raise AssertionError(
+                    f"{self.path}, line {recorded.line}: {was!r} was recorded, and now it is {frame!r}"
+                )
         if len(expected) > len(got):
             missing = expected[len(got)]
             raise AssertionError(
@@ -134,7 +151,9 @@ class Recording:
                 f"({len(expected)} were recorded, {len(got)} came)"
             )
         if len(got) > len(expected):
-            raise AssertionError(f"{self.path}: {len(expected)} were recorded, and now {got[len(expected)]!r} comes besides")
+            raise AssertionError(
+                f"{self.path}: {len(expected)} were recorded, and now {got[len(expected)]!r} comes besides"
+            )
 
     def _going(self, direction: Direction) -> Iterator[RecordedFrame]:
         if not isinstance(direction, Direction):

@@ -18,7 +18,16 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from trio_pipes import ConfigurationError, Direction, EndFrame, Frame, FrameProcessor, StartFrame, StopFrame, SystemFrame
+from trio_pipes import (
+    ConfigurationError,
+    Direction,
+    EndFrame,
+    Frame,
+    FrameProcessor,
+    StartFrame,
+    StopFrame,
+    SystemFrame,
+)
 
 __all__ = ["SlowLink"]
 
@@ -47,7 +56,7 @@ class SlowLink(FrameProcessor):
         """A task for each direction."""
         self._ways = {direction: _Way() for direction in Direction}
         self._ended = False
-        self._random = random.Random(self._seed)  # noqa: S311  (chance, not secrecy)
+        self._random = random.Random(self._seed)
         async with trio.open_nursery() as nursery:
             for direction, way in self._ways.items():
                 nursery.start_soon(self._serve, way, direction)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -201,7 +202,7 @@ class Trial:
         frames = self.down if direction is DOWN else self.up
         return [frame for frame in frames if not isinstance(frame, StartFrame | EndFrame | StopFrame)]
 
-    def lost(self, puts: Iterable[Put], *, may_be_lost: Callable[[Put], bool] = lambda put: False) -> Iterator[str]:
+    def lost(self, puts: Iterable[Put], *, may_be_lost: bool = False) -> Iterator[str]:
         """What is wrong with where these came out, and how often."""
         for put in puts:
             times = sum(frame is put.frame for frame in self.out(put.direction))
@@ -210,7 +211,7 @@ class Trial:
                 yield f"{put} came out at {ENDS[other]}"
             elif times > 1:
                 yield f"{put} came out at {ENDS[put.direction]} {times} times"
-            elif not times and self.case.must_come_out(put) and not may_be_lost(put):
+            elif not times and self.case.must_come_out(put) and not may_be_lost:
                 yield f"{put} did not come out at {ENDS[put.direction]}"
 
     def made(self) -> Iterator[Frame]:
@@ -225,7 +226,7 @@ class Trial:
                 puts = [put for put in self.put if put.direction is way and put.ordered is ordered]
                 place = {id(put.frame): number for number, put in enumerate(puts)}
                 came = [place[id(frame)] for frame in self.out(way) if id(frame) in place]
-                for before, after in zip(came, came[1:], strict=False):
+                for before, after in pairwise(came):
                     if after < before:
                         yield f"{puts[after]} went in before {puts[before]} and came out behind it"
 

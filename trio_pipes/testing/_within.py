@@ -133,8 +133,10 @@ class _Tamer(trio.abc.Instrument):
     def task_spawned(self, task: trio.lowlevel.Task) -> None:
         """Called by Trio."""
         if self.on and descends_from(task, self.top):
-            self.coroutines[task] = task.coro
-            task.coro = _tamed(task.coro, task.name, self.swallowed)
+            coro: Any = task.coro
+            self.coroutines[task] = coro
+            tamed: Any = _tamed(coro, task.name, self.swallowed)
+            task.coro = tamed
 
     def task_exited(self, task: trio.lowlevel.Task) -> None:
         """Called by Trio."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import attrs
@@ -101,10 +101,8 @@ class _Life:
 
     async def _work(self) -> None:
         assert self.case.work is not None
-        try:
+        with suppress(trio.ClosedResourceError, trio.BrokenResourceError):  # it was told to end meanwhile
             await self.case.work(self.worker)
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            pass  # it was told to end meanwhile
 
     def errors(self) -> Iterator[str]:
         """What its run raised."""
@@ -129,7 +127,11 @@ async def _is_worker(case: WorkerCase) -> Iterable[str]:
 def _signatures(worker: Any) -> Iterator[str]:
     if not inspect.iscoroutinefunction(worker.run):
         yield f"run is {worker.run!r}, expected an async function"
-    for name, arguments in (("run", {"task_status": None}), ("stop_when_done", {"reason": ""}), ("cancel", {"reason": ""})):
+    for name, arguments in (
+        ("run", {"task_status": None}),
+        ("stop_when_done", {"reason": ""}),
+        ("cancel", {"reason": ""}),
+    ):
         for given in ({}, arguments):
             try:
                 inspect.signature(getattr(worker, name)).bind(**given)
@@ -277,7 +279,9 @@ async def _once(case: WorkerCase) -> Iterable[str]:
             except Exception as exc:  # noqa: BLE001  (it becomes the verdict)
                 problems.append(f"a second run {when} raised {told(exc)}, expected RuntimeError")
                 return
-        problems.append(f"a second run {when} {'began' if scope.cancelled_caught else 'returned'}, expected RuntimeError")
+        problems.append(
+            f"a second run {when} {'began' if scope.cancelled_caught else 'returned'}, expected RuntimeError"
+        )
 
     async def run() -> None:
         async with life.up():
@@ -310,9 +314,13 @@ async def _hosted(case: WorkerCase) -> Iterable[str]:
 
 
 WORKER_RULES: Final = {
-    "worker": Rule("It has a name, an async run() and two requests, as the protocol Worker says.", _is_worker, needed=True),
+    "worker": Rule(
+        "It has a name, an async run() and two requests, as the protocol Worker says.", _is_worker, needed=True
+    ),
     "requests": Rule("A request takes effect when called, and gives what may be ignored or awaited.", _answers),
-    "ready": Rule("It says once that it is ready, runs, ends when it is told to, and keeps its name.", _becomes_ready, needed=True),
+    "ready": Rule(
+        "It says once that it is ready, runs, ends when it is told to, and keeps its name.", _becomes_ready, needed=True
+    ),
     "stop": Rule(
         "Told to stop before the run, in it, twice or after it, it ends and leaves nothing.",
         lambda case: _asked(case, "stop_when_done"),
@@ -325,7 +333,8 @@ WORKER_RULES: Final = {
         lambda case: _asked(case, "cancel"),
     ),
     "cancel_anywhere": Rule(
-        "Cancelled by request at any of its steps, it ends in time and leaves nothing.", lambda case: _sweep(case, "cancel")
+        "Cancelled by request at any of its steps, it ends in time and leaves nothing.",
+        lambda case: _sweep(case, "cancel"),
     ),
     "cancelled": Rule(
         "Cancelled from outside at any of its steps, it passes Cancelled on and leaves nothing.",
