@@ -1,6 +1,7 @@
 """`cancel_at_every_checkpoint` and `nothing_left`: every step is tried, and whatever is left is named."""
 
 import re
+from contextlib import suppress
 
 import pytest
 import trio

@@ -140,7 +140,7 @@ ZOO = [
     ("slow_reader", zoo.LosesPatience, {}, "with a slow reader"),
     ("reuse", zoo.Counts, {"makes": TextFrame}, "text='4'"),
     ("together", zoo.Shares, {**MADE}, "while another instance runs"),
-    ("stall", zoo.Sleeps, {"stall": 0.04}, "Trio's loop stood still for 0.05"),
+    ("stall", zoo.Sleeps, {"stall": 0.04}, "Trio's loop stood still for 0."),
 ]
 
 

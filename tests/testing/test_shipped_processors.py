@@ -87,6 +87,11 @@ async def test_k2_voice_activity(pipes_clock) -> None:
     )
 
 
+async def test_k2_voice_activity_with_its_model(pipes_clock) -> None:
+    frames = [InputAudioFrame(tone(0.1, 16_000)[:3200], 16_000) for _ in range(5)]
+    await check_processor(VoiceActivity, frames, makes=SPEAKING, key=without_times, points=5)
+
+
 async def test_k2_speech_to_text(pipes_clock) -> None:
     def frames() -> list[Frame]:
         sound = [InputAudioFrame(bytes(3200), 16_000) for _ in range(3)]

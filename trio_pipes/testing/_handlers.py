@@ -29,7 +29,7 @@ from trio_pipes import (
 
 from ._trial import leaves_of
 
-__all__ = ["RECIPES", "Injected", "Lifespans", "fail_push", "watch_cancels"]
+__all__ = ["FUNCTIONS", "RECIPES", "Injected", "Lifespans", "fail_push", "watch_cancels"]
 
 
 @processor
@@ -39,6 +39,8 @@ async def _block(frames: Frames[Frame], out: Out) -> None: ...
 # What `@each` and `@processor` make: each pipeline makes a processor of its own from it.
 RECIPES = (type(each(lambda frame: frame)), type(_block))
 BLOCK = type(Pipeline([_block]).processors[0])
+# Processors that are functions: what shares a task is not theirs to say.
+FUNCTIONS = (BLOCK, type(Pipeline([each(lambda frame: frame)]).processors[0]))
 
 
 class Injected(Exception):

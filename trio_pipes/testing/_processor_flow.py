@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any, Final
 
 import trio
@@ -21,8 +21,23 @@ from trio_pipes import (
     StopFrame,
 )
 
+from ._handlers import FUNCTIONS
 from ._trial import Case, Trial, leaves_of
 from ._within import descends_from, within
+
+try:
+    from resource import RUSAGE_THREAD, getrusage
+except ImportError:  # elsewhere than on Linux
+
+    def times_given_away() -> int | None:
+        """Unknown here."""
+        return None
+else:
+
+    def times_given_away() -> int | None:
+        """How often this thread has let others have the processor of its own accord."""
+        return getrusage(RUSAGE_THREAD).ru_nvcsw
+
 
 __all__ = [
     "carries_lifecycle",
@@ -150,7 +165,8 @@ async def same_fused(case: Case) -> Iterable[str]:
     problems = list(_differs(case, await _run(case, debug=True), "with debug=True"))
     subject = case.make()
     for leaf in leaves_of(subject):
-        leaf.inline = True
+        if type(leaf) not in FUNCTIONS:
+            leaf.inline = True
     problems += _differs(case, await _run(case, subject), "with inline=True")
     return problems
 
@@ -185,26 +201,37 @@ async def same_together(case: Case) -> Iterable[str]:
 
 
 class _Stalls(trio.abc.Instrument):
-    """The longest step of the tasks below one, in real seconds."""
+    """The longest step of the tasks below one, in real seconds.
 
-    def __init__(self, top: trio.lowlevel.Task) -> None:
+    Where the system tells, a step that only waited for the processor does not count: it neither worked for long nor
+    gave the processor away by itself, as whoever sleeps or reads does.
+    """
+
+    def __init__(self, top: trio.lowlevel.Task, limit: float) -> None:
         self.top = top
+        self.limit = limit
         self.longest = 0.0
         self._began = math.inf
+        self._worked = 0.0
+        self._gave_away = times_given_away()
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._worked, self._gave_away = thread_time(), times_given_away()
         self._began = perf_counter()
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         took = perf_counter() - self._began
-        if took > self.longest and descends_from(task, self.top):
+        if took <= max(self.longest, self.limit) or not descends_from(task, self.top):
+            return
+        given_away = times_given_away()
+        if thread_time() - self._worked > self.limit or given_away is None or given_away != self._gave_away:
             self.longest = took
 
 
 async def does_not_stall(case: Case) -> Iterable[str]:
     shortest = math.inf
     for _ in range(TRIES):
-        stalls = _Stalls(trio.lowlevel.current_task())
+        stalls = _Stalls(trio.lowlevel.current_task(), case.stall)
         trio.lowlevel.add_instrument(stalls)
         try:
             await _run(case)
