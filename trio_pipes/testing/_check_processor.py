@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import attrs
 
@@ -112,10 +112,16 @@ def _maker(factory: Any) -> Callable[[], FrameProcessor]:
 def _frames(name: str, given: Any) -> Callable[[], Iterable[Frame]]:
     if isinstance(given, Frame) or not (callable(given) or isinstance(given, Iterable)):
         raise ConfigurationError(f"check_processor({name}={given!r}): expected frames, or a function that makes them")
-    kept = None if callable(given) else tuple(given)
+    if callable(given):
+        make = cast("Callable[[], Iterable[Any]]", given)
+    else:
+        kept = tuple(given)
+
+        def make() -> Iterable[Any]:
+            return [_copy(frame) for frame in kept]
 
     def fresh() -> Iterable[Frame]:
-        frames = [_copy(frame) for frame in kept] if kept is not None else list(given())
+        frames = list(make())
         wrong = [frame for frame in frames if not isinstance(frame, Frame)]
         if wrong:
             raise ConfigurationError(f"check_processor({name}=...): {wrong[0]!r} is no frame")
