@@ -39,7 +39,9 @@ from ._frames import (
 from ._params import ErrorPolicy, PipelineParams
 from ._pipeline import ParallelPipeline, Pipeline, made
 from ._processor import FrameProcessor
+from ._shapes import SyncParallelPipeline, merge, route, tee
 from ._statistics import LaneStatistics, NodeStatistics
+from ._switchable import Switchable
 
 __all__ = [
     "AudioFrame",
@@ -78,6 +80,8 @@ __all__ = [
     "StartFrame",
     "StopFrame",
     "StopTaskFrame",
+    "Switchable",
+    "SyncParallelPipeline",
     "SystemFrame",
     "TextFrame",
     "UserStartedSpeakingFrame",
@@ -85,5 +89,8 @@ __all__ = [
     "check_frame",
     "each",
     "made",
+    "merge",
     "processor",
+    "route",
+    "tee",
 ]

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 
 from trio_pipes._base import ConfigurationError
 
+from ._branches import ForkNode, Join
 from ._processor import FrameProcessor, Recipe
 
-__all__ = ["ParallelPipeline", "Pipeline"]
+__all__ = [
+    "Branches",
+    "Composite",
+    "ParallelPipeline",
+    "Part",
+    "Pipeline",
+    "branch_of",
+    "branches_of",
+    "leaves_of",
+    "made",
+    "refuse_twice",
+]
 
 Part = FrameProcessor | Recipe
 
 
-class Pipeline(FrameProcessor):
+class Composite(FrameProcessor):
+    """A processor that is made of others."""
+
+    @abstractmethod
+    def leaves(self) -> Iterator[FrameProcessor]:
+        """The processors that it is made of, down to those that are not made of others."""
+
+
+class Pipeline(Composite):
     """Processors in order; itself a processor, so pipelines nest.
 
     `processors` are `FrameProcessor`s, `@each` and `@processor` functions, and pipelines. Raises
@@ -34,13 +55,27 @@ class Pipeline(FrameProcessor):
     def leaves(self) -> Iterator[FrameProcessor]:
         """The processors in order, those of nested pipelines in their place."""
         for processor in self.processors:
-            if isinstance(processor, Pipeline | ParallelPipeline):
-                yield from processor.leaves()
-            else:
-                yield processor
+            yield from leaves_of(processor)
 
 
-class ParallelPipeline(FrameProcessor):
+class Branches(Composite):
+    """Ways side by side between one fork and one join. A way is a pipeline, or None: straight through."""
+
+    branches: Sequence[Pipeline | None]
+
+    def leaves(self) -> Iterator[FrameProcessor]:
+        """The processors, branch by branch; this one, which hands the frames out, first."""
+        yield self
+        for branch in self.branches:
+            if branch is not None:
+                yield from branch.leaves()
+
+    def _make_ends(self) -> tuple[ForkNode, Join]:
+        count = len(self.branches)
+        return ForkNode(self, count), Join(self, count)
+
+
+class ParallelPipeline(Branches):
     """Branches side by side: every branch gets every frame, and what comes out of them is merged.
 
     A frame that passes through several branches unchanged comes out once. Lifecycle frames wait for all
@@ -49,26 +84,37 @@ class ParallelPipeline(FrameProcessor):
 
     def __init__(self, *branches: Iterable[Part] | Part, name: str | None = None) -> None:
         super().__init__(name=name)
-        if not branches:
-            raise ConfigurationError("ParallelPipeline() has no branches, expected lists of processors: ([a], [b, c])")
-        self.branches: Sequence[Pipeline] = tuple(_branch(branch) for branch in branches)
+        self.branches = branches_of(type(self).__name__, branches)
         refuse_twice(self)
 
-    def leaves(self) -> Iterator[FrameProcessor]:
-        """The processors, branch by branch; this one, which hands the frames out, first."""
-        yield self
-        for branch in self.branches:
-            yield from branch.leaves()
+
+def branches_of(where: str, branches: Iterable[Iterable[Part] | Part]) -> Sequence[Pipeline]:
+    """Each list of processors as a pipeline; at least one."""
+    made_of = tuple(branch_of(where, branch) for branch in branches)
+    if not made_of:
+        raise ConfigurationError(f"{where}() has no branches, expected lists of processors: ([a], [b, c])")
+    return made_of
 
 
-def _branch(branch: Iterable[Part] | Part) -> Pipeline:
+def branch_of(where: str, branch: Iterable[Part] | Part) -> Pipeline:
+    """A list of processors as a pipeline."""
     if isinstance(branch, Pipeline):
         return branch
     if isinstance(branch, FrameProcessor | Recipe):
         raise ConfigurationError(
-            f"ParallelPipeline was given {branch!r} as a branch, expected a list of processors: [{branch!r}]"
+            f"{where} was given {branch!r} as a branch, expected a list of processors: [{branch!r}]"
         )
+    if isinstance(branch, str) or not isinstance(branch, Iterable):
+        raise ConfigurationError(f"{where} was given {branch!r} as a branch, expected a list of processors: [a, b]")
     return Pipeline(branch)
+
+
+def leaves_of(processor: FrameProcessor) -> Iterator[FrameProcessor]:
+    """The processor, or those that it is made of."""
+    if isinstance(processor, Composite):
+        yield from processor.leaves()
+    else:
+        yield processor
 
 
 def made(part: object, where: str) -> FrameProcessor:
@@ -88,7 +134,7 @@ def made(part: object, where: str) -> FrameProcessor:
     raise ConfigurationError(f"{where} was given {part!r}, expected {hint}")
 
 
-def refuse_twice(pipeline: Pipeline | ParallelPipeline) -> None:
+def refuse_twice(pipeline: Composite) -> None:
     """A processor instance has one place."""
     seen: set[int] = set()
     for processor in pipeline.leaves():
