@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -222,7 +223,7 @@ class Content:
 class SlotNode(Node):
     """Hands what comes down to what is in the slot, and sees to its replacement."""
 
-    __slots__ = ("content", "end", "graph", "has_begun", "one_at_a_time")
+    __slots__ = ("asked", "content", "end", "graph", "has_begun")
 
     content: Content
 
@@ -236,7 +237,7 @@ class SlotNode(Node):
     def attach(self, engine: Run) -> None:
         super().attach(engine)
         self.has_begun = trio.Event()
-        self.one_at_a_time = trio.Lock()
+        self.asked: deque[tuple[FrameProcessor, Replacement]] = deque()  # the first one is being worked on
         self.content = Content(self, cast("Slot", self.processor).content, None)
 
     def takes_up(self, frame: Frame) -> bool:
@@ -262,22 +263,32 @@ class SlotNode(Node):
         """Begin to replace what is in the slot."""
         if self.engine.over:
             replacement.settle(self._too_late())
-        else:
-            self.engine.spawn(self._replace, processor, replacement)
+            return
+        self.asked.append((processor, replacement))
+        if len(self.asked) == 1:
+            self.engine.spawn(self._replace_all)
+
+    async def _replace_all(self) -> None:
+        """One after the other, in the order in which they were asked for."""
+        try:
+            await self.has_begun.wait()
+            while self.asked:
+                await self._replace(*self.asked[0])
+                self.asked.popleft()
+        finally:
+            for _, replacement in self.asked:
+                replacement.settle(self._too_late())
 
     async def _replace(self, processor: FrameProcessor, replacement: Replacement) -> None:
         try:
-            async with self.one_at_a_time:
-                await self.has_begun.wait()
-                if not self.ended:
-                    await self._set_up_and_swap(processor)
-                replacement.settle(self._too_late() if self.content.processor is not processor else None)
+            if not self.ended:
+                await self._set_up_and_swap(processor)
         except Exception as exc:  # noqa: BLE001  (handed on; what was in the slot stays)
             replacement.settle(exc)
             text = f"{self.name!r} keeps what is in it: {str(exc) or repr(exc)}"
             self.report(ErrorFrame(error=text, exception=exc, processor=self.processor))
         finally:
-            replacement.settle(self._too_late())
+            replacement.settle(None if self.content.processor is processor else self._too_late())
 
     async def _set_up_and_swap(self, processor: FrameProcessor) -> None:
         start = StartFrame()
