@@ -174,17 +174,31 @@ async def test_a_block_that_is_replaced_pushes_its_rest(autojump_clock, debug):
     assert now.texts == ["a1", "b1", "1 had 2", "c2", "2 had 1"]
 
 
+class SlowUp(FrameProcessor):
+    async def process_frame(self, frame, direction):
+        if direction is UP:
+            await trio.sleep(1)
+        await self.push_frame(frame, direction)
+
+
+# A stream of frames from below, faster than the old one handles them, does not keep it in the slot for ever.
+async def test_a_stream_from_below_does_not_hold_up_the_swap(autojump_clock, debug):
+    slot = Switchable(SlowUp())
+    async with live([slot], debug=debug) as now:
+        for i in range(40):
+            await now.task.queue_frame(text(f"{i:02}"), UP)
+            await trio.sleep(0.4)
+            if i == 5:
+                new = Part("x")
+                slot.replace(new)
+            if i == 25:
+                assert slot.content is new
+    assert texts(now.up) == [f"{i:02}" for i in range(40)]
+
+
 # What comes up while the slot is between two contents waits for the old one's handlers, and loses nothing.
 async def test_frames_from_below_keep_their_order(autojump_clock, debug):
     first, last = Sees(), Sees()
-    slot = Switchable(Sees(delay=0))
-
-    class SlowUp(FrameProcessor):
-        async def process_frame(self, frame, direction):
-            if direction is UP:
-                await trio.sleep(1)
-            await self.push_frame(frame, direction)
-
     slot = Switchable(SlowUp())
     async with live([first, slot, last], debug=debug) as now:
         for i in range(6):
@@ -553,7 +567,7 @@ def test_cancelled_everywhere(how, kind):
 
         return run, check, task.cancel if how == "task" else None
 
-    assert cancelled_everywhere(make) > 20
+    assert cancelled_everywhere(make) > 15
 
 
 # -- bad input
