@@ -189,7 +189,7 @@ async def test_a_stream_from_below_does_not_hold_up_the_swap(autojump_clock, deb
             await now.task.queue_frame(text(f"{i:02}"), UP)
             await trio.sleep(0.4)
             if i == 5:
-                new = Part("x")
+                new = Sees()
                 slot.replace(new)
             if i == 25:
                 assert slot.content is new
