@@ -466,7 +466,7 @@ async def test_what_blocks_push_at_the_end_comes_out(autojump_clock, debug):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: tee(), "no branches"),
+        (tee, "no branches"),
         (lambda: tee(Sees()), "expected a list of processors"),
         (lambda: tee([]), "is empty"),
         (lambda: tee([1]), "expected a processor"),
@@ -479,7 +479,7 @@ async def test_what_blocks_push_at_the_end_comes_out(autojump_clock, debug):
         (lambda: route(len, {1: Sees()}), "expected a list of processors"),
         (lambda: route(len, {1: "ab"}), "expected a list of processors"),
         (lambda: route(len, {1: []}, default=5), "expected a list of processors"),
-        (lambda: merge(), "no sources"),
+        (merge, "no sources"),
         (lambda: merge(5), "expected an async iterable"),
         (lambda: merge("ab"), "expected an async iterable"),
         (lambda: merge(numbers), r"Call it: numbers\(\)"),

@@ -7,6 +7,7 @@ Where branches run side by side the order of what comes out is left open, elsewh
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 
 import attrs
 import trio
@@ -100,7 +101,7 @@ class Reference:
             for i, part in enumerate(spec.parts):
                 mine = [[c for c in group if way_of(c, len(spec.parts)) == i] for group in groups]
                 outs.append(self.run(part, mine, ordered)[0])
-            return [sum(group, []) for group in zip(*outs, strict=True)], False
+            return [list(chain.from_iterable(group)) for group in zip(*outs, strict=True)], False
         # Branches get each frame; one that comes out of several unchanged comes out once.
         frames = [[content] for group in groups for content in group]
         results = [self.run(part, frames, ordered) for part in spec.parts]

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from cancel_everywhere import cancelled_everywhere
-from flow_kit import DOWN, HUNG, UP, Does, Drops, Sees, live, said, settle, text, texts
+from flow_kit import HUNG, UP, Does, Drops, Sees, live, said, settle, text, texts
 from trio_pipes import (
     ConfigurationError,
     EndFrame,
@@ -616,5 +616,3 @@ def test_one_processor_in_the_slot_and_beside_it():
     part = Sees()
     with pytest.raises(ConfigurationError, match="twice"):
         Pipeline([Switchable(part), part])
-
-

@@ -1,11 +1,13 @@
 """What type checkers see of the public API: run by mypy and pyright (`nox -s types`), never executed."""
 
+from collections.abc import AsyncIterator
 from typing import assert_type
 
 import trio
 
 from trio_pipes import (
     Direction,
+    EndFrame,
     Frame,
     FrameProcessor,
     Frames,
@@ -14,11 +16,16 @@ from trio_pipes import (
     PipelineParams,
     PipelineRunner,
     PipelineTask,
+    Switchable,
+    SyncParallelPipeline,
     TaskResult,
     TaskState,
     TextFrame,
     each,
+    merge,
     processor,
+    route,
+    tee,
 )
 
 
@@ -40,9 +47,53 @@ async def block(frames: Frames[TextFrame], out: Out) -> None:
         await out.push(frame)
 
 
+@each(name="number")
+def number(frame: TextFrame | EndFrame) -> list[TextFrame]:
+    return []
+
+
+@each
+async def letters(frame: TextFrame) -> AsyncIterator[TextFrame]:
+    yield frame
+
+
+async def call() -> None:
+    assert_type(shout(TextFrame("a")), TextFrame)
+    assert_type(number(TextFrame("a")), list[TextFrame])
+    assert_type(await drop(TextFrame("a")), None)
+    async for frame in letters(TextFrame("a")):
+        assert_type(frame, TextFrame)
+    shout("a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 class Both(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
         await self.push_frame(frame, direction)
+
+
+def length(frame: TextFrame) -> int:
+    return len(frame.text)
+
+
+each(length)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+async def shapes(channel: trio.MemoryReceiveChannel[TextFrame]) -> None:
+    slot = Switchable(shout)
+    await slot.replace(Both())
+    assert_type(slot.content, FrameProcessor)
+    Pipeline(
+        [
+            merge(channel, [Both()], drop),
+            SyncParallelPipeline([shout], [block, Both()], order="arrival"),
+            tee([drop]),
+            route(type, {TextFrame: [shout], EndFrame: []}, default=[]),
+            route(lambda frame: frame.text, {"a": [shout]}),
+            slot,
+        ],
+        takes=TextFrame,
+        gives=(TextFrame,),
+    )
 
 
 async def use() -> None:

@@ -22,6 +22,7 @@ from trio.lowlevel import (
 from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_name
 
 from ._annotations import caller_names, first_annotation, frame_types
+from ._fits import Types, check_takes
 from ._frames import LIFECYCLE, DataFrame, Direction, ErrorFrame, Frame
 from ._lane import Inbox
 from ._node import Node
@@ -351,3 +352,7 @@ class BlockProcessor(FrameProcessor):
         self.fn = fn
         self.types = types
         self.name = name
+
+    def _comes_of(self, coming: Types | None) -> Types | None:
+        check_takes(self.name, self.types, coming)
+        return None

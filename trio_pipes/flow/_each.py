@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, final, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast, final, overload
 
 from trio_pipes._base import default_name
 
-from ._annotations import caller_names, first_annotation, frame_types
+from ._annotations import caller_names, first_annotation, frame_types, given_types
 from ._chain import Chain
+from ._fits import Types, check_takes, in_place_of
 from ._frames import DataFrame, Direction, Frame, LifecycleFrame
 from ._node import Node
 from ._params import ErrorPolicy
@@ -23,13 +24,14 @@ __all__ = ["Each", "each"]
 
 F = TypeVar("F", bound=Frame)
 Emitted = Frame | Iterable[Frame] | None
+R = TypeVar("R", bound=Emitted | Awaitable[Emitted] | AsyncIterable[Frame])
 FrameFunction = Callable[[F], Emitted] | Callable[[F], Awaitable[Emitted]] | Callable[[F], AsyncIterable[Frame]]
 
 DOWN = Direction.DOWNSTREAM
 
 
 @final
-class Each(Recipe):
+class Each(Recipe, Generic[F, R]):
     """What `@each` makes of a function. Each pipeline makes a processor of its own from it."""
 
     def __init__(
@@ -39,12 +41,13 @@ class Each(Recipe):
         self._types = types
         self._name = name
         self._on_error = on_error
+        self._gives: tuple[type[Frame], ...] | None = None
         self.__wrapped__ = fn
         self.__doc__ = fn.__doc__
 
-    def __call__(self, frame: Any) -> Any:
+    def __call__(self, frame: F) -> R:
         """Call the function itself."""
-        return self._fn(frame)
+        return cast("R", self._fn(frame))
 
     def __repr__(self) -> str:
         return f"<each {getattr(self._fn, '__name__', self._fn)!s}>"
@@ -53,16 +56,23 @@ class Each(Recipe):
         name = self._name or default_name(self, getattr(self._fn, "__name__", "each"))
         processor = EachProcessor(self._fn, self._types, name)
         processor.on_error = self._on_error
+        processor.gives = self._gives
         return processor
 
 
+class _Decorator(Protocol):
+    """`@each(...)`, which waits for its function."""
+
+    def __call__(self, fn: Callable[[F], R], /) -> Each[F, R]: ...
+
+
 @overload
-def each(fn: FrameFunction[Any], /) -> Each: ...
+def each(fn: Callable[[F], R], /) -> Each[F, R]: ...
 @overload
-def each(*, name: str | None = None, on_error: ErrorPolicy | None = None) -> Callable[[FrameFunction[Any]], Each]: ...
+def each(*, name: str | None = None, on_error: ErrorPolicy | None = None) -> _Decorator: ...
 def each(
-    fn: FrameFunction[Any] | None = None, /, *, name: str | None = None, on_error: ErrorPolicy | None = None
-) -> Each | Callable[[FrameFunction[Any]], Each]:
+    fn: Callable[[Any], Any] | None = None, /, *, name: str | None = None, on_error: ErrorPolicy | None = None
+) -> Each[Any, Any] | Callable[[Callable[[Any], Any]], Each[Any, Any]]:
     """Make a processor of a function of one frame.
 
     It is called for downstream frames of the type its parameter is annotated with (none: any data frame); the
@@ -73,10 +83,12 @@ def each(
     """
     names = caller_names(1)
 
-    def decorate(fn: FrameFunction[Any]) -> Each:
+    def decorate(fn: Callable[[Any], Any]) -> Each[Any, Any]:
         annotation = first_annotation(fn, names, 1, "def f(frame: SomeFrame) -> Frame | None | Iterable[Frame]")
         types = (DataFrame,) if annotation is None else frame_types(annotation, fn, names)
-        return Each(fn, types, name, on_error)
+        made: Each[Any, Any] = Each(fn, types, name, on_error)
+        made._gives = given_types(fn, names)
+        return made
 
     return decorate if fn is None else decorate(fn)
 
@@ -197,6 +209,8 @@ class EachProcessor(FrameProcessor):
     """A function as a processor."""
 
     _node_class: ClassVar[type[Node]] = FunctionNode
+    gives: tuple[type[Frame], ...] | None = None
+    """What it says it returns; None: anything."""
 
     def __init__(self, fn: FrameFunction[Any], types: tuple[type[Frame], ...], name: str) -> None:
         self.fn = fn
@@ -204,6 +218,10 @@ class EachProcessor(FrameProcessor):
         self.name = name
         self.is_async = _is_async(fn)
         self.inline = not self.is_async  # a sync function adds no task
+
+    def _comes_of(self, coming: Types | None) -> Types | None:
+        check_takes(self.name, self.types, coming)
+        return in_place_of(self.types, self.gives, coming)
 
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
         if direction is not DOWN or not isinstance(frame, self.types):

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from trio_pipes._base import ConfigurationError
 
 from ._branches import ForkNode, Join
+from ._fits import Types, check_gives, check_takes, checked_types
+from ._frames import Frame
 from ._processor import FrameProcessor, Recipe
 
 __all__ = [
@@ -39,10 +41,24 @@ class Pipeline(Composite):
 
     `processors` are `FrameProcessor`s, `@each` and `@processor` functions, and pipelines. Raises
     `ConfigurationError` for an empty pipeline, for one processor in two places and for what is no processor.
+
+    `takes` and `gives` may name the classes of data frames that are meant to come in at the top and out at the bottom.
+    Then it raises `ConfigurationError` also for a function or block in it that none of the frames it takes can come to,
+    and for what cannot come out, as far as functions say by annotation what they return. The frames that come are not
+    checked.
     """
 
-    def __init__(self, processors: Iterable[Part], *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        processors: Iterable[Part],
+        *,
+        takes: type[Frame] | Iterable[type[Frame]] | None = None,
+        gives: type[Frame] | Iterable[type[Frame]] | None = None,
+        name: str | None = None,
+    ) -> None:
         super().__init__(name=name)
+        self.takes = checked_types(takes, "takes")
+        self.gives = checked_types(gives, "gives")
         if isinstance(processors, FrameProcessor | Recipe) or not isinstance(processors, Iterable):
             raise ConfigurationError(
                 f"Pipeline was given {processors!r}, expected a list of processors: Pipeline([a, b, c])"
@@ -51,11 +67,22 @@ class Pipeline(Composite):
         if not self.processors:
             raise ConfigurationError("Pipeline([]) is empty, expected at least one processor")
         refuse_twice(self)
+        self._comes_of(self.takes)
 
     def leaves(self) -> Iterator[FrameProcessor]:
         """The processors in order, those of nested pipelines in their place."""
         for processor in self.processors:
             yield from leaves_of(processor)
+
+    def _comes_of(self, coming: Types | None) -> Types | None:
+        if self.takes is not None:
+            check_takes(self.name, self.takes, coming)
+        for processor in self.processors:
+            coming = processor._comes_of(coming)
+        if self.gives is None:
+            return coming
+        check_gives(self.name, self.gives, coming)
+        return self.gives
 
 
 class Branches(Composite):
@@ -69,6 +96,23 @@ class Branches(Composite):
         for branch in self.branches:
             if branch is not None:
                 yield from branch.leaves()
+
+    def _comes_of(self, coming: Types | None) -> Types | None:
+        ways = []
+        for i, branch in enumerate(self.branches):
+            entering = self._comes_to(i, coming)
+            ways.append(entering if branch is None else branch._comes_of(entering))
+        return self._come_together(ways)
+
+    def _comes_to(self, branch: int, coming: Types | None) -> Types | None:
+        """The data frame classes that can enter one branch."""
+        return coming
+
+    def _come_together(self, ways: Sequence[Types | None]) -> Types | None:
+        """What comes out of all, by what comes out of each."""
+        if any(way is None for way in ways):
+            return None
+        return tuple(dict.fromkeys(t for way in ways for t in way or ()))
 
     def _make_ends(self) -> tuple[ForkNode, Join]:
         count = len(self.branches)

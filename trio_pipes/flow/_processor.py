@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_name, next_id
 
+from ._fits import Types
 from ._frames import Direction, ErrorFrame, Frame
 from ._node import Node
 from ._params import ErrorPolicy
@@ -134,7 +135,11 @@ class FrameProcessor:
             )
         return node
 
-    # -- for the engine
+    # -- for the pipeline and the engine
+
+    def _comes_of(self, coming: Types | None) -> Types | None:
+        """The data frame classes that can be below it, when `coming` are above it; None: any. See `_fits`."""
+        return None
 
     def _bind(self, node: Node) -> None:
         self._node = node

@@ -9,6 +9,7 @@ from typing import Any, Literal, final
 from trio_pipes._base import ConfigurationError
 
 from ._branches import ForkNode, ForkSide, Join, JoinSide
+from ._fits import Types, come_to_route
 from ._frames import DataFrame, Frame
 from ._pipeline import Branches, Part, Pipeline, branch_of, branches_of, refuse_twice
 from ._processor import FrameProcessor, Recipe
@@ -75,6 +76,9 @@ class Tee(Branches):
     def _make_ends(self) -> tuple[ForkNode, Join]:
         count = len(self.branches)
         return ForkNode(self, count), _TeeJoin(self, count)
+
+    def _come_together(self, ways: Sequence[Types | None]) -> Types | None:
+        return ways[0]
 
 
 class _TeeJoin(Join):
@@ -158,6 +162,11 @@ class Route(Branches):
         count = len(self.branches)
         return _RouteForkNode(self, count), _RouteJoin(self, count)
 
+    def _comes_to(self, branch: int, coming: Types | None) -> Types | None:
+        if self.key is not type or branch == len(self.values):
+            return coming
+        return come_to_route(self.name, self.values[branch], coming)
+
 
 class _RouteForkNode(ForkNode):
     """Hands a data frame to one branch."""
@@ -185,7 +194,9 @@ class _RouteForkNode(ForkNode):
         try:
             return self.side_of[value]
         except TypeError:
-            raise TypeError(f"{self.name!r} was given {value!r} as the key of {frame.name}, which cannot be hashed") from None
+            raise TypeError(
+                f"{self.name!r} was given {value!r} as the key of {frame.name}, which cannot be hashed"
+            ) from None
         except KeyError:
             expected = ", ".join(getattr(value, "__name__", repr(value)) for value in self.values)
             raise LookupError(
@@ -264,6 +275,9 @@ class Merge(Branches):
     def _make_ends(self) -> tuple[ForkNode, Join]:
         count = len(self.branches)
         return _MergeForkNode(self, count), Join(self, count)
+
+    def _comes_to(self, branch: int, coming: Types | None) -> Types | None:
+        return coming if branch == 0 or coming is None else ()
 
 
 class _MergeForkNode(ForkNode):

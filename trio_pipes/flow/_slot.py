@@ -54,6 +54,7 @@ class Graph(Protocol):
 
     def make_section(self, processor: FrameProcessor, above: Any, below: Any) -> Section:
         """The nodes of a processor, linked to what is above and below."""
+        ...
 
     def gather(self) -> None:
         """Look again which nodes there are."""

@@ -7,6 +7,7 @@ from typing import Any, cast, final
 
 from trio_pipes._base import ConfigurationError
 
+from ._fits import Types
 from ._pipeline import Composite, Part, leaves_of, made
 from ._processor import FrameProcessor
 from ._slot import Replacement, SlotNode
@@ -35,6 +36,10 @@ class Switchable(Composite):
         """What is in it; this one, which hands the frames in, first."""
         yield self
         yield from leaves_of(self.content)
+
+    def _comes_of(self, coming: Types | None) -> Types | None:
+        self.content._comes_of(coming)
+        return None  # who knows what will be in it
 
     def replace(self, processor: Part) -> Awaitable[None]:
         """Replace what is in the slot. Takes effect when called; await it to know that it is done.
