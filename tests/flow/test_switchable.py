@@ -612,6 +612,34 @@ async def test_what_runs_already_is_refused(autojump_clock):
     assert now.texts == ["a2"]
 
 
+# Put into the slot before the run, and beside it already: the run says so.
+async def test_what_is_beside_the_slot_is_refused_by_the_run(autojump_clock):
+    beside = Sees()
+    slot = Switchable(Part("1"))
+    task = PipelineTask(Pipeline([slot, beside]))
+    slot.replace(beside)
+    with pytest.raises(ConfigurationError, match="twice"):
+        await task.run()
+    await slot.replace(Part("2"))
+    received = await run_pipeline([slot, beside], said("a"))
+    assert texts(received.down) == ["a2"]
+
+
+# From another thread, or another Trio run, it is refused at once.
+async def test_from_a_thread_it_is_refused():
+    slot = Switchable(Part("1"))
+    async with live([slot]):
+
+        async def elsewhere():
+            with pytest.raises(RuntimeError, match="another Trio run"):
+                slot.replace(Part("2"))
+
+        await trio.to_thread.run_sync(trio.run, elsewhere)
+        with pytest.raises(RuntimeError):
+            await trio.to_thread.run_sync(slot.replace, Part("3"))
+        assert slot.content.name == "1"
+
+
 def test_one_processor_in_the_slot_and_beside_it():
     part = Sees()
     with pytest.raises(ConfigurationError, match="twice"):

@@ -94,10 +94,11 @@ class Engine:
         """
         self.outer = outer
         self._on_started = on_started
-        # One works, and one comes to see whether it is held up; where only one lane is ever busy, nobody need wait for that.
-        self.pool = Pool(self, spare=min(2, sum(node.has_own_lane for node in self.nodes)))
         with turn_of_this_run() as self.turn:
             self.graph.attach(self)
+            # One works, and one comes to see whether it is held up; where only one lane is ever busy, nobody need wait
+            # for that.
+            self.pool = Pool(self, spare=min(2, sum(node.has_own_lane for node in self.nodes)))
             try:
                 await self._run(feed)
             except Exception as exc:  # noqa: BLE001  (kept, and raised below)

@@ -14,7 +14,7 @@ from ._each import FunctionNode
 from ._ends import Sink, Source
 from ._hop import make_push, make_put
 from ._node import Node
-from ._pipeline import Branches, Pipeline
+from ._pipeline import Branches, Composite, Pipeline, refuse_twice
 from ._slot import SlotEnd, SlotNode
 from ._switchable import Switchable
 
@@ -31,6 +31,7 @@ class Graph:
     def __init__(self, pipeline: FrameProcessor, *, fuse: bool) -> None:
         self.source = Source()
         self.sink = Sink()
+        self._pipeline = pipeline
         self._fuse = fuse
         self._main = self.make_section(pipeline, self.source, self.sink)
         self.first = self._main.nodes[0]
@@ -44,6 +45,8 @@ class Graph:
 
     def attach(self, engine: Run) -> None:
         """Begin a run: fresh lanes, and each processor's push made for its place."""
+        if isinstance(self._pipeline, Composite):
+            refuse_twice(self._pipeline)  # what is in the slots may have changed since it was built
         self.source.attach(engine)
         self.sink.attach(engine)
         self._main.attach(engine)

@@ -265,6 +265,7 @@ class SlotNode(Node):
         if self.engine.over:
             replacement.settle(self._too_late())
             return
+        self.engine.pool.check_here()
         self.asked.append((processor, replacement))
         if len(self.asked) == 1:
             self.engine.spawn(self._replace_all)
