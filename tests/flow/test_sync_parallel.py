@@ -11,6 +11,7 @@ from trio_pipes import (
     ConfigurationError,
     ControlFrame,
     EndFrame,
+    EndTimeout,
     ErrorPolicy,
     FloodError,
     FrameProcessor,
@@ -359,6 +360,61 @@ async def test_g38_flush_through_branches(autojump_clock, debug, shape):
         assert await now.task.flush(timeout=5)
         await settle()  # whoever collects
         assert sorted(now.texts) == ["af", "as", "bf", "bs"]
+
+
+# Timeouts and statistics name the frame that is in the branches, and who has it.
+async def test_who_is_stuck_is_named(autojump_clock):
+    parallel = SyncParallelPipeline([adds("s", 50)], [adds("f")], name="steps")
+    with pytest.raises(ExceptionGroup) as raised:
+        async with live([parallel], end_timeout=5) as now:
+            await now.say("a")
+            await settle()
+            assert parallel.statistics().handling.startswith("TextFrame#")
+    named = r"'steps' has TextFrame#\d+ in hand.*'add#\d+' has TextFrame#\d+ in hand"
+    assert raised.group_contains(EndTimeout, match=named)
+
+
+# Somebody who watches each frame changes nothing, and hears of each once.
+async def test_observers(autojump_clock, debug):
+    pushed, handled = [], []
+
+    class Watches:
+        def on_frame_pushed(self, task, processor, frame, direction):
+            if processor is parallel and isinstance(frame, TextFrame):
+                pushed.append(frame.text)
+
+        def on_frame_handled(self, task, processor, frame, direction):
+            if processor is parallel and isinstance(frame, TextFrame):
+                handled.append(frame.text)
+
+    parallel = SyncParallelPipeline([adds("s", 1)], [twice])
+    async with live([parallel], debug=debug, observers=[Watches()]) as now:
+        await now.say("a", "b")
+    assert now.texts == ["as", "a1", "a2", "bs", "b1", "b2"]
+    assert pushed == handled == ["a", "b"]
+
+
+# A broadcast in a branch goes both ways: down with what comes out together, up at once, each once.
+@pytest.mark.parametrize("shape", [ParallelPipeline, SyncParallelPipeline, Switchable])
+async def test_a_broadcast_in_a_branch(autojump_clock, debug, shape):
+    class Broadcasts(FrameProcessor):
+        async def process_frame(self, frame, direction):
+            if isinstance(frame, TextFrame) and direction is DOWN:
+                await self.broadcast_frame(TextFrame, text=frame.text + "!")
+                await self.broadcast_frame(Ping)
+            else:
+                await self.push_frame(frame, direction)
+
+    first, last = Sees(), Sees()
+    content = [Pipeline([Broadcasts()])] if shape is Switchable else [[Broadcasts()], [shape([Drops()])]]
+    async with live([first, shape(*content), last], debug=debug) as now:
+        await now.say("a", "b")
+    assert now.texts == last.texts() == ["a!", "b!"]
+    assert texts(now.up) == first.texts(UP) == ["a!", "b!"]
+    assert first.kinds(UP).count("Ping") == last.kinds().count("Ping") == 2
+    down = {frame.id: frame for frame in now.down if not isinstance(frame, EndFrame)}
+    siblings = [frame.metadata["broadcast_sibling_id"] for frame in down.values()]
+    assert sorted(siblings) == sorted(frame.id for frame in now.up)
 
 
 # -- cancels and bad input

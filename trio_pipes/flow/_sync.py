@@ -26,6 +26,7 @@ from ._frames import Direction, FlushMarker, Frame
 
 if TYPE_CHECKING:
     from ._contracts import Run, Works
+    from ._statistics import NodeStatistics
 
 __all__ = ["SyncForkNode", "SyncJoin"]
 
@@ -38,13 +39,22 @@ class BatchMarker(FlushMarker):
 class SyncForkNode(ForkNode):
     """Hands each frame to all branches when they are done with the one before it."""
 
-    __slots__ = ("join",)
+    __slots__ = ("in_branches", "join")
 
     join: SyncJoin
 
     def attach(self, engine: Run) -> None:
         super().attach(engine)
         self.process = self._pass_in_step
+        self.in_branches: Frame | None = None
+
+    def in_hand(self) -> tuple[Frame, float] | None:
+        held = super().in_hand()
+        return held if held is None or self.in_branches is None else (self.in_branches, held[1])
+
+    def statistics(self) -> NodeStatistics:
+        statistics = super().statistics()
+        return attrs.evolve(statistics, handling=self.in_branches.name) if self.in_branches else statistics
 
     async def _pass_in_step(self, frame: Frame, direction: Direction) -> None:
         if self.engine.over:
@@ -54,12 +64,13 @@ class SyncForkNode(ForkNode):
         if self.engine.observed:
             self.engine.observed.on_frame_pushed(self.processor, frame, DOWN)
         marker = BatchMarker()
-        self.inbox.frame = marker
+        self.in_branches, self.inbox.frame = frame, marker
         self.join.open(marker)
         for side in self.sides:
             await side.below.accept(frame, nowait=True)  # the branches are empty
         await self.below.accept_lifecycle(marker)
         await self.join.release()
+        self.in_branches = None
 
 
 class SyncJoin(Join):
