@@ -16,6 +16,7 @@ from weakref import ref
 
 from ._frames import Direction, Frame, StartFrame
 from ._node import Node
+from ._processor import FrameProcessor
 
 if TYPE_CHECKING:
     from ._contracts import Receiver, Run, Works
@@ -61,6 +62,15 @@ class ForkNode(Node):
     def attach(self, engine: Run) -> None:
         super().attach(engine)
         self.up_once = _Once()
+        if type(self.processor).process_frame is FrameProcessor.process_frame:
+            self.process = self._hand_on
+
+    async def _hand_on(self, frame: Frame, direction: Direction) -> None:
+        """As the processor would by its push, without the detour at an ordinary moment."""
+        if self.open and frame.interruptible is True:
+            await self.below.accept(frame, nowait=False)
+        else:
+            await self.push_slow(frame, direction)
 
     def sides_for(self, frame: Frame) -> Sequence[ForkSide]:
         """The branches that an ordered frame from above goes to."""
