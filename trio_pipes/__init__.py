@@ -59,6 +59,8 @@ from .flow import (
     StopFrame,
     StopTaskFrame,
     STTUsageMetrics,
+    Switchable,
+    SyncParallelPipeline,
     SystemFrame,
     TextFrame,
     TTFBMetrics,
@@ -68,7 +70,10 @@ from .flow import (
     UserStoppedSpeakingFrame,
     deadline_of,
     each,
+    merge,
     processor,
+    route,
+    tee,
     with_deadline,
 )
 from .host import (
@@ -144,6 +149,8 @@ __all__ = [
     "StartTimeout",
     "StopFrame",
     "StopTaskFrame",
+    "Switchable",
+    "SyncParallelPipeline",
     "SystemClock",
     "SystemFrame",
     "TTFBMetrics",
@@ -160,6 +167,9 @@ __all__ = [
     "Worker",
     "deadline_of",
     "each",
+    "merge",
     "processor",
+    "route",
+    "tee",
     "with_deadline",
 ]

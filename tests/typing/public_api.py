@@ -1,11 +1,13 @@
 """What type checkers see of the public API: run by mypy and pyright (`nox -s types`), never executed."""
 
+from collections.abc import AsyncIterator
 from typing import assert_type
 
 import trio
 
 from trio_pipes import (
     Direction,
+    EndFrame,
     Frame,
     FrameProcessor,
     Frames,
@@ -18,13 +20,18 @@ from trio_pipes import (
     Requested,
     Restart,
     RunnerFromThread,
+    Switchable,
+    SyncParallelPipeline,
     TaskFromThread,
     TaskResult,
     TaskState,
     TextFrame,
     TTFBMetrics,
     each,
+    merge,
     processor,
+    route,
+    tee,
 )
 
 
@@ -46,6 +53,25 @@ async def block(frames: Frames[TextFrame], out: Out) -> None:
         await out.push(frame)
 
 
+@each(name="number")
+def number(frame: TextFrame | EndFrame) -> list[TextFrame]:
+    return []
+
+
+@each
+async def letters(frame: TextFrame) -> AsyncIterator[TextFrame]:
+    yield frame
+
+
+async def call() -> None:
+    assert_type(shout(TextFrame("a")), TextFrame)
+    assert_type(number(TextFrame("a")), list[TextFrame])
+    assert_type(await drop(TextFrame("a")), None)
+    async for frame in letters(TextFrame("a")):
+        assert_type(frame, TextFrame)
+    shout("a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 class Both(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
         await self.push_frame(frame, direction)
@@ -63,6 +89,31 @@ class Measures(FrameProcessor):
 
 def told(frame: Frame, handled: bool) -> None:
     assert_type(handled, bool)
+
+
+def length(frame: TextFrame) -> int:
+    return len(frame.text)
+
+
+each(length)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+async def shapes(channel: trio.MemoryReceiveChannel[TextFrame]) -> None:
+    slot = Switchable(shout)
+    await slot.replace(Both())
+    assert_type(slot.content, FrameProcessor)
+    Pipeline(
+        [
+            merge(channel, [Both()], drop),
+            SyncParallelPipeline([shout], [block, Both()], order="arrival"),
+            tee([drop]),
+            route(type, {TextFrame: [shout], EndFrame: []}, default=[]),
+            route(lambda frame: frame.text, {"a": [shout]}),
+            slot,
+        ],
+        takes=TextFrame,
+        gives=(TextFrame,),
+    )
 
 
 async def use() -> None:

@@ -55,7 +55,9 @@ from ._params import ErrorPolicy, PipelineParams, UnusablePolicy
 from ._pipeline import ParallelPipeline, Pipeline, made
 from ._processor import FrameProcessor
 from ._pts import ReleaseAtPts, StampPts
+from ._shapes import SyncParallelPipeline, merge, route, tee
 from ._statistics import LaneStatistics, NodeStatistics
+from ._switchable import Switchable
 
 __all__ = [
     "AudioFrame",
@@ -106,6 +108,8 @@ __all__ = [
     "StartFrame",
     "StopFrame",
     "StopTaskFrame",
+    "Switchable",
+    "SyncParallelPipeline",
     "SystemFrame",
     "TTFBMetrics",
     "TTSUsageMetrics",
@@ -117,6 +121,9 @@ __all__ = [
     "deadline_of",
     "each",
     "made",
+    "merge",
     "processor",
+    "route",
+    "tee",
     "with_deadline",
 ]

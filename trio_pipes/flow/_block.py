@@ -24,6 +24,7 @@ from trio_pipes._base import REQUESTED, ConfigurationError, FrameTimeout, Reques
 
 from ._annotations import caller_names, first_annotation, frame_types
 from ._deadline import check_deadline, deadline_of, has_deadline, is_interruptible, missed
+from ._fits import Types, check_takes
 from ._frames import ADDRESSED, LIFECYCLE, DataFrame, Direction, ErrorFrame, Frame
 from ._lane import Inbox
 from ._metrics import ProcessorMetrics
@@ -481,6 +482,10 @@ class BlockProcessor(FrameProcessor):
         self.fn = fn
         self.types = types
         self.name = name
+
+    def _comes_of(self, coming: Types | None) -> Types | None:
+        check_takes(self.name, self.types, coming)
+        return None
 
 
 class TimedBlockProcessor(BlockProcessor):

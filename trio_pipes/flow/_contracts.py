@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMappi
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from trio import CancelScope
+from trio import CancelScope, Event
 from trio.lowlevel import Task
 
 from ._frames import Direction, ErrorFrame, Frame, PauseUrgentFrame, ResumeFrame
@@ -43,6 +43,9 @@ class Works(Protocol):
     on_error: ErrorPolicy | None
     on_unusable: UnusablePolicy | None
     frame_timeout: float | None
+
+    @property
+    def _node(self) -> Any: ...
 
     async def process_frame(self, frame: Frame, direction: Direction) -> None: ...
 
@@ -124,6 +127,10 @@ class Run(Protocol):
     def lanes(self) -> MutableMapping[Task, Any]: ...
 
     def spawn(self, fn: Callable[..., Awaitable[object]], *args: Any) -> None: ...
+
+    def enter(self, nodes: Any) -> dict[Any, Event]: ...
+
+    async def leave(self, nodes: Any, *, cancelled: bool) -> None: ...
 
     def is_own(self, frame: Frame) -> bool: ...
 

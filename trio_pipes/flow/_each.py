@@ -5,17 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, final, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast, final, overload
 
 import attrs
 from trio import current_time
 
 from trio_pipes._base import ConfigurationError, default_name
 
-from ._annotations import caller_names, first_annotation, frame_types
+from ._annotations import caller_names, first_annotation, frame_types, given_types
 from ._chain import Chain
 from ._concurrent import ConcurrentNode
 from ._deadline import deadline_of, has_deadline
+from ._fits import Types, check_takes, in_place_of
 from ._frames import DataFrame, Direction, Frame, LifecycleFrame
 from ._node import Node
 from ._params import ErrorPolicy
@@ -29,6 +30,7 @@ __all__ = ["Each", "each"]
 
 F = TypeVar("F", bound=Frame)
 Emitted = Frame | Iterable[Frame] | None
+R = TypeVar("R", bound=Emitted | Awaitable[Emitted] | AsyncIterable[Frame])
 FrameFunction = Callable[[F], Emitted] | Callable[[F], Awaitable[Emitted]] | Callable[[F], AsyncIterable[Frame]]
 
 DOWN = Direction.DOWNSTREAM
@@ -78,19 +80,20 @@ class Settings:
 
 
 @final
-class Each(Recipe):
+class Each(Recipe, Generic[F, R]):
     """What `@each` makes of a function. Each pipeline makes a processor of its own from it."""
 
     def __init__(self, fn: FrameFunction[Any], types: tuple[type[Frame], ...], settings: Settings) -> None:
         self._fn = fn
         self._types = types
         self._settings = settings
+        self._gives: tuple[type[Frame], ...] | None = None
         self.__wrapped__ = fn
         self.__doc__ = fn.__doc__
 
-    def __call__(self, frame: Any) -> Any:
+    def __call__(self, frame: F) -> R:
         """Call the function itself."""
-        return self._fn(frame)
+        return cast("R", self._fn(frame))
 
     def __repr__(self) -> str:
         return f"<each {getattr(self._fn, '__name__', self._fn)!s}>"
@@ -99,11 +102,19 @@ class Each(Recipe):
         settings = self._settings
         name = settings.name or default_name(self, getattr(self._fn, "__name__", "each"))
         processor_class = EachProcessor if settings.concurrency == 1 else ConcurrentEachProcessor
-        return processor_class(self._fn, self._types, name, settings)
+        processor = processor_class(self._fn, self._types, name, settings)
+        processor.gives = self._gives
+        return processor
+
+
+class _Decorator(Protocol):
+    """`@each(...)`, which waits for its function."""
+
+    def __call__(self, fn: Callable[[F], R], /) -> Each[F, R]: ...
 
 
 @overload
-def each(fn: FrameFunction[Any], /) -> Each: ...
+def each(fn: Callable[[F], R], /) -> Each[F, R]: ...
 @overload
 def each(
     *,
@@ -112,9 +123,9 @@ def each(
     concurrency: int = 1,
     ordered: bool = True,
     timeout: float | None = None,
-) -> Callable[[FrameFunction[Any]], Each]: ...
+) -> _Decorator: ...
 def each(
-    fn: FrameFunction[Any] | None = None,
+    fn: Callable[[Any], Any] | None = None,
     /,
     *,
     name: str | None = None,
@@ -122,7 +133,7 @@ def each(
     concurrency: int = 1,
     ordered: bool = True,
     timeout: float | None = None,
-) -> Each | Callable[[FrameFunction[Any]], Each]:
+) -> Each[Any, Any] | Callable[[Callable[[Any], Any]], Each[Any, Any]]:
     """Make a processor of a function of one frame.
 
     It is called for downstream frames of the type its parameter is annotated with (none: any data frame); the
@@ -138,11 +149,13 @@ def each(
     names = caller_names(1)
     settings = Settings(name=name, on_error=on_error, concurrency=concurrency, ordered=ordered, timeout=timeout)
 
-    def decorate(fn: FrameFunction[Any]) -> Each:
+    def decorate(fn: Callable[[Any], Any]) -> Each[Any, Any]:
         annotation = first_annotation(fn, names, 1, "def f(frame: SomeFrame) -> Frame | None | Iterable[Frame]")
         types = (DataFrame,) if annotation is None else frame_types(annotation, fn, names)
         settings.check(fn, types)
-        return Each(fn, types, settings)
+        made: Each[Any, Any] = Each(fn, types, settings)
+        made._gives = given_types(fn, names)
+        return made
 
     return decorate if fn is None else decorate(fn)
 
@@ -270,6 +283,8 @@ class EachProcessor(FrameProcessor):
     """A function as a processor."""
 
     _node_class: ClassVar[type[Node]] = FunctionNode
+    gives: tuple[type[Frame], ...] | None = None
+    """What it says it returns; None: anything."""
 
     def __init__(self, fn: FrameFunction[Any], types: tuple[type[Frame], ...], name: str, settings: Settings) -> None:
         self.fn = fn if settings.timeout is None else timed(fn, settings.timeout, name)
@@ -278,6 +293,10 @@ class EachProcessor(FrameProcessor):
         self.on_error = settings.on_error
         self.is_async = _is_async(fn)
         self.inline = not self.is_async  # a sync function adds no task
+
+    def _comes_of(self, coming: Types | None) -> Types | None:
+        check_takes(self.name, self.types, coming)
+        return in_place_of(self.types, self.gives, coming)
 
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
         if direction is not DOWN or not isinstance(frame, self.types):

@@ -19,7 +19,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -95,10 +95,11 @@ class Engine:
         """
         self.outer = outer
         self._on_started = on_started
-        # One works, and one comes to see whether it is held up; where only one lane is ever busy, nobody need wait for that.
-        self.pool = Pool(self, spare=min(2, sum(node.has_own_lane for node in self.nodes)))
         with turn_of_this_run() as self.turn:
             self.graph.attach(self)
+            # One works, and one comes to see whether it is held up; where only one lane is ever busy, nobody need wait
+            # for that.
+            self.pool = Pool(self, spare=min(2, sum(node.has_own_lane for node in self.nodes)))
             try:
                 await self._run(feed)
             except Exception as exc:  # noqa: BLE001  (kept, and raised below)
@@ -145,19 +146,33 @@ class Engine:
                     lifespan.close(cancelled=self.broken_off)
                 await self._watch_cleanup()  # noqa: ASYNC102  (shielded there)
 
-    async def _set_up(self) -> None:
-        began = trio.current_time()
+    def enter(self, nodes: Iterable[Node]) -> dict[Node, trio.Event]:
+        """Begin the set-up of nodes; gives an event for each that has any."""
         waiting: dict[Node, trio.Event] = {}
-        for node in self.nodes:
+        for node in nodes:
             if isinstance(node, BlockNode):
                 waiting[node] = node.ready
-                self.spawn(node.run_body)
+                node.engine.spawn(node.run_body)
             manager = node.processor._lifespan_or_none()
             if manager is not None:
-                lifespan = Lifespan(node, manager, self)
+                lifespan = Lifespan(node, manager, node.engine)
                 self._lifespans.append(lifespan)
                 waiting[node] = lifespan.ready
                 self.outer.start_soon(lifespan.run)
+        return waiting
+
+    async def leave(self, nodes: Container[Node], *, cancelled: bool) -> None:
+        """Leave the lifespans of nodes that the run goes on without, and wait for their cleanup."""
+        leaving = [lifespan for lifespan in self._lifespans if lifespan.node in nodes]
+        for lifespan in leaving:
+            lifespan.close(cancelled=cancelled)
+        for lifespan in leaving:
+            await lifespan.done.wait()
+            self._lifespans.remove(lifespan)
+
+    async def _set_up(self) -> None:
+        began = trio.current_time()
+        waiting = self.enter(self.nodes)
         if not waiting:
             return
         with trio.move_on_after(self.params.setup_timeout) as scope:

@@ -12,6 +12,7 @@ import trio
 
 from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_name, next_id
 
+from ._fits import Types
 from ._frames import Direction, ErrorFrame, Frame
 from ._metrics import ProcessorMetrics
 from ._node import Node
@@ -242,7 +243,11 @@ class FrameProcessor:
             )
         return node
 
-    # -- for the engine
+    # -- for the pipeline and the engine
+
+    def _comes_of(self, coming: Types | None) -> Types | None:
+        """The data frame classes that can be below it, when `coming` are above it; None: any. See `_fits`."""
+        return None
 
     def _check_settings(self) -> None:
         who = type(self).__name__
