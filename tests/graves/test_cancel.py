@@ -284,15 +284,16 @@ class Watchdog:
     """What a user writes who cancels an idle session: watches frames, cancels from a task outside the pipeline."""
 
     def __init__(self, task: PipelineTask, patience: float) -> None:
-        self.task, self.patience, self.last = task, patience, 0.0
+        self.task, self.patience = task, patience
+        self.scope = trio.CancelScope(deadline=trio.current_time() + patience)
 
     def on_frame_pushed(self, task, processor, frame, direction) -> None:
         if isinstance(frame, TextFrame):
-            self.last = trio.current_time()
+            self.scope.deadline = trio.current_time() + self.patience
 
     async def run(self) -> None:
-        while (left := self.last + self.patience - trio.current_time()) > 0:
-            await trio.sleep(left)
+        with self.scope:
+            await trio.sleep_forever()
         self.task.cancel("idle")
 
 

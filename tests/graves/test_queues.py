@@ -25,7 +25,7 @@ from graves_kit import (
     task_at,
     texts,
 )
-from hosting import Probe, Slow, Stuck, Urgent, at_every_checkpoint, nothing_left, started
+from hosting import Probe, Slow, Urgent, at_every_checkpoint, nothing_left, started
 from trio_pipes import (
     DataFrame,
     Direction,
@@ -465,6 +465,3 @@ def test_g36_an_end_at_any_step_of_a_copying_pipeline_loses_none() -> None:
         assert sorted(last.texts) == sorted(f"{copy}{n}" for n in range(accepted) for copy in ("", "copy of "))
 
     assert at_every_checkpoint(scenario) > 30
-
-
-__all__ = ["Stuck"]
