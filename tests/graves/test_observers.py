@@ -1,4 +1,4 @@
-"""Observers: no event name is wrong in silence, none of them can slow, kill or hold up what it observes."""
+"""Observers: none of them can slow, kill or hold up what it observes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from graves_kit import (
 )
 from hosting import Breaks, Plain, Probe, Slow, nothing_left, records, started
 from trio_pipes import (
-    ConfigurationError,
     Direction,
     Frame,
     FrameProcessor,
@@ -47,107 +46,6 @@ TASK_EVENTS = (
     "on_reached_source",
     "on_reached_sink",
 )
-
-# -- G13: a misspelt event name
-
-
-def observer(name: str, *, is_async: bool = False) -> object:
-    """An observer with one method of that name."""
-
-    async def later(self, *args) -> None: ...
-
-    def now(self, *args) -> None: ...
-
-    return type("Watch", (), {name: later if is_async else now})()
-
-
-MISSPELT = {
-    "on_finnished": "on_finished",
-    "on_pipeline_started": "on_started",
-    "on_start": "on_started",
-    "on_errors": "on_error",
-    "on_Interrupt": "on_interrupt",
-    "on_frame_push": "on_frame_pushed",
-    "on_reached_sync": "on_reached_sink",
-}
-
-
-@pytest.mark.parametrize("is_async", [False, True])
-@pytest.mark.parametrize("when", ["constructor", "before", "while running", "after"])
-@pytest.mark.parametrize(("name", "meant"), MISSPELT.items())
-async def test_g13_a_misspelt_event_is_refused_and_the_nearest_is_named(
-    autojump_clock, is_async, when, name, meant
-) -> None:
-    watch = observer(name, is_async=is_async)
-    refused = pytest.raises(ConfigurationError, match=rf"Watch\.{name} .*Did you mean {meant}\?")
-    if when == "constructor":
-        with refused:
-            PipelineTask(Pipeline([Probe()]), observers=[watch])
-        return
-    task = task_at("row", "tasks", Probe())
-    if when == "before":
-        with refused:
-            task.add_observer(watch)
-    async with started(task):
-        if when == "while running":
-            with refused:
-                task.add_observer(watch)
-        await task.queue_frame(TextFrame("x"))
-    if when == "after":
-        with refused:
-            task.add_observer(watch)
-    assert task.state is TaskState.ENDED  # the mistake of one did not hurt the run
-
-
-def test_g13_an_inherited_misspelling_is_refused_too() -> None:
-    class Base:
-        def on_finish(self, task, result) -> None: ...
-
-    class Watch(Base):
-        def on_started(self, task) -> None: ...
-
-    with pytest.raises(ConfigurationError, match="Did you mean on_finished"):
-        PipelineTask(Pipeline([Probe()]), observers=[Watch()])
-    with pytest.raises(ConfigurationError, match="on_finish"):
-        PipelineRunner(observers=[Watch()])
-
-
-@pytest.mark.parametrize(
-    ("name", "meant"), [("on_redy", "on_ready"), ("on_worker_start", "on_worker_started"), ("on_failed", "on_")]
-)
-def test_g13_events_of_a_runner_too(name, meant) -> None:
-    with pytest.raises(ConfigurationError, match=rf"{name} .*Did you mean {meant}"):
-        PipelineRunner(observers=[observer(name)])
-    with pytest.raises(ConfigurationError, match=rf"{name} .*Did you mean {meant}"):
-        PipelineRunner().add_observer(observer(name))
-
-
-# The other side of it: each name that is an event is called.
-async def test_g13_every_event_that_can_be_named_is_told(autojump_clock) -> None:
-    told: set[str] = set()
-
-    class Everything:
-        def __getattribute__(self, name: str):
-            return (lambda *args: told.add(name)) if name.startswith("on_") else super().__getattribute__(name)
-
-        def __dir__(self):
-            return TASK_EVENTS
-
-    class Asks(FrameProcessor):
-        async def process_frame(self, frame: Frame, direction: Direction) -> None:
-            if isinstance(frame, TextFrame):
-                self.interrupt()
-                await self.push_error("told")
-                await self.push_frame(TextFrame("up"), Direction.UPSTREAM)
-            await self.push_frame(frame, direction)
-
-    task = task_at("row", "tasks", Asks(), observers=[Everything()])
-    async with started(task):
-        await task.queue_frame(TextFrame("x"))
-        await trio.sleep(1)
-        task.interrupt()
-    assert told == set(TASK_EVENTS)
-
 
 # -- G17: a slow observer, a failing one
 

@@ -1,4 +1,4 @@
-"""Queues: bounded, and what is in them is not forgotten and not remembered for ever."""
+"""Queues: bounded, and no frame in them is remembered for ever."""
 
 from __future__ import annotations
 
@@ -15,21 +15,15 @@ import trio.testing
 
 from graves_kit import (
     HUNG,
-    STOPS,
-    Button,
-    asked_to_end,
-    ends,
     modes,
     places,
-    running,
     task_at,
     texts,
 )
-from hosting import Probe, Slow, Urgent, at_every_checkpoint, nothing_left, started
+from hosting import Probe, Slow, Urgent, nothing_left, started
 from trio_pipes import (
     DataFrame,
     Direction,
-    EndFrame,
     FloodError,
     Frame,
     FrameProcessor,
@@ -39,7 +33,6 @@ from trio_pipes import (
     Pipeline,
     PipelineParams,
     PipelineTask,
-    StopFrame,
     TaskState,
     TextFrame,
     each,
@@ -180,6 +173,22 @@ async def test_g09_lanes_that_never_wait_are_bounded_by_an_error(autojump_clock,
     assert task.state is TaskState.FAILED
 
 
+# A queue may be longer than the limit of lanes that have none of their own: what is in it is no flood.
+@pytest.mark.xfail(strict=True, reason="a lifecycle frame behind a full queue counts it as a flood")
+@pytest.mark.parametrize("mode", ["tasks", "debug"])
+async def test_g09_a_long_queue_is_not_a_flood_when_the_end_comes(autojump_clock, mode) -> None:
+    last = Probe()
+    task = task_at("row", mode, Slow(1), last, queue_size=300, lane_limit=100)
+    async with nothing_left():
+        with trio.fail_after(HUNG):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(task.run)
+                await task.queue_frames(texts(*range(250)))
+                await trio.sleep(0.5)
+                task.stop_when_done()
+    assert last.texts == [str(n) for n in range(250)]
+
+
 class Beats:
     """The longest CPU time between two turns of a task that does nothing but take them."""
 
@@ -220,7 +229,8 @@ async def test_g09_a_backlog_does_not_stall_the_loop(mode, then) -> None:
                 await gate.wait()
             await self.push_frame(frame, direction)
 
-    task = task_at("branch", mode, numbered, Gate(), passing, FrameProcessor(), numbered, queue_size=20_000)
+    row = [numbered, Gate(), passing, FrameProcessor(), numbered]
+    task = task_at("branch", mode, *row, queue_size=20_000, lane_limit=100_000)
     beats = Beats()
     async with nothing_left():
         with trio.fail_after(120):
@@ -336,132 +346,3 @@ async def test_g10_nothing_grows_with_interrupts_and_flushes(autojump_clock, sha
     async with started(task, HUNG):
         before = await rounds(200)
         assert await rounds(1000) - before < 500
-
-
-# -- G36: a consumer drops the copies it has queued when the end comes
-
-
-class Producer(FrameProcessor):
-    """Hands a copy of each text to whoever consumes it in another place."""
-
-    def __init__(self) -> None:
-        self.send, self.receive = trio.open_memory_channel[TextFrame](1000)
-
-    async def process_frame(self, frame: Frame, direction: Direction) -> None:
-        if isinstance(frame, TextFrame):
-            await self.send.send(TextFrame(f"copy of {frame.text}"))
-        if isinstance(frame, EndFrame | StopFrame):
-            self.send.close()
-        await self.push_frame(frame, direction)
-
-
-class Consumer(FrameProcessor):
-    """Pushes copies from its background work, slowly; at the end what is queued comes first."""
-
-    def __init__(self, producer: Producer) -> None:
-        self.producer = producer
-        self.drained = trio.Event()
-
-    @asynccontextmanager
-    async def lifespan(self):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.pump)
-            try:
-                yield
-            finally:
-                nursery.cancel_scope.cancel()
-
-    async def pump(self) -> None:
-        async for frame in self.producer.receive:
-            await trio.sleep(1)
-            await self.push_frame(frame)
-        self.drained.set()
-
-    async def process_frame(self, frame: Frame, direction: Direction) -> None:
-        if isinstance(frame, EndFrame | StopFrame):
-            await self.drained.wait()
-        await self.push_frame(frame, direction)
-
-
-@ends
-@modes
-async def test_g36_a_consumer_that_waits_for_its_queue_delivers_all_copies(autojump_clock, way, mode) -> None:
-    button, producer, last = Button(), Producer(), Probe()
-    task = task_at("row", mode, button, producer, Consumer(producer), last)
-
-    async def fill() -> None:
-        await task.wait_state(TaskState.RUNNING)
-        await task.queue_frames(texts(*range(10)))
-
-    await asked_to_end(way, task, fill, button=button)
-    assert last.kinds[-1] == ("StopFrame" if way in STOPS else "EndFrame")
-    assert sorted(last.texts) == sorted([*map(str, range(10)), *(f"copy of {n}" for n in range(10))])
-
-
-# Producer and consumer in two branches, which both have to see the end.
-@modes
-async def test_g36_across_branches(autojump_clock, mode) -> None:
-    producer, last = Producer(), Probe()
-    branches = ParallelPipeline([producer], [silent, Consumer(producer), slow_block])
-    task = task_at("row", mode, branches, last)
-    await task.queue_frames(texts(*range(10)))
-    task.stop_when_done()
-    async with nothing_left():
-        with trio.fail_after(HUNG):
-            await task.run()
-    assert [text for text in last.texts if text.startswith("copy")] == [f"copy of {n}" for n in range(10)]
-    assert [text for text in last.texts if not text.startswith("copy")] == [str(n) for n in range(10)]
-
-
-@each
-def silent(frame: TextFrame) -> None:
-    return None
-
-
-# From one task to another: what has come out of the first is readable after its end, and nothing of it is lost.
-@pytest.mark.parametrize("buffer", [0, 1, 1000])
-async def test_g36_from_task_to_task(autojump_clock, buffer) -> None:
-    last = Probe()
-    one, two = task_at("branch", "tasks", slow_block), task_at("row", "tasks", Slow(3), last, queue_size=1)
-
-    async def copies() -> None:
-        async with one.open_output(TextFrame, buffer=buffer) as frames:
-            ready.set()
-            async for frame in frames:
-                await two.queue_frame(frame)
-        two.stop_when_done()
-
-    ready = trio.Event()
-    async with nothing_left():
-        with trio.fail_after(HUNG):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(copies)
-                await ready.wait()
-                nursery.start_soon(two.run)
-                nursery.start_soon(one.run)
-                await running(one)()
-                await one.queue_frames(texts(*range(20)))
-                one.stop_when_done()
-    assert last.texts == [str(n) for n in range(20)]
-    assert two.state is TaskState.ENDED
-
-
-def test_g36_an_end_at_any_step_of_a_copying_pipeline_loses_none() -> None:
-    async def scenario(arm) -> None:
-        producer, last = Producer(), Probe()
-        task = task_at("row", "tasks", producer, Consumer(producer), last)
-        accepted = 0
-        arm(task.stop_when_done)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(task.run)
-            try:
-                for n in range(4):
-                    await task.queue_frame(TextFrame(str(n)))
-                    accepted += 1
-                task.stop_when_done()
-            except trio.ClosedResourceError:
-                pass
-        assert last.texts.count("x") == 0
-        assert sorted(last.texts) == sorted(f"{copy}{n}" for n in range(accepted) for copy in ("", "copy of "))
-
-    assert at_every_checkpoint(scenario) > 30

@@ -1,14 +1,10 @@
-"""The runner: names, signals, and what a long life leaves behind."""
+"""The runner: names, crashes, and what a long life leaves behind."""
 
 from __future__ import annotations
 
 import gc
 import logging
-import os
 import signal
-import subprocess
-import sys
-import textwrap
 import weakref
 
 import pytest
@@ -16,12 +12,11 @@ import trio
 import trio.lowlevel
 import trio.testing
 
-from graves_kit import HUNG, places, task_at, texts
-from hosting import Breaks, Plain, Probe, Slow, Stuck, errors_in, nothing_left, task_of
+from graves_kit import HUNG, task_at, texts
+from hosting import Breaks, Plain, Probe, Slow, errors_in, nothing_left
 from trio_pipes import (
     Direction,
     DuplicateName,
-    EndFrame,
     Frame,
     FrameProcessor,
     Pipeline,
@@ -105,98 +100,6 @@ async def test_g14_a_refused_lot_adds_nobody(autojump_clock, running) -> None:
             await runner.wait_ready("same", "a", "b")
             runner.end()
     assert [worker.log[:1] for worker in others] == [["a up"], [], ["b up"]]
-
-
-# -- G18: SIGTERM, and the second Ctrl-C
-
-STUCK_AT = {"a frame": TextFrame, "the end": EndFrame}
-
-
-@pytest.mark.parametrize("first", BOTH, ids=lambda signum: signum.name)
-@pytest.mark.parametrize("second", BOTH, ids=lambda signum: signum.name)
-@pytest.mark.parametrize("at", STUCK_AT)
-@places
-async def test_g18_the_second_signal_cancels_while_the_first_waits(autojump_clock, place, first, second, at) -> None:
-    tasks = [task_at(place, "tasks", Stuck(STUCK_AT[at])), task_at(place, "inline", Slow(1), Probe())]
-    for task in tasks:
-        await task.queue_frames(texts(1, 2))
-    async with nothing_left():
-        with trio.fail_after(HUNG):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(PipelineRunner(*tasks, grace_period=HUNG / 2).run)
-                await trio.sleep(1.5)
-                signal.raise_signal(first)
-                await trio.sleep(10)
-                assert [task.has_finished() for task in tasks] == [False, True]  # the first one is an end
-                signal.raise_signal(second)
-                await tasks[0].wait_finished()
-                assert trio.current_time() == 11.5
-    assert [task.state for task in tasks] == [TaskState.CANCELLED, TaskState.ENDED]
-
-
-# Impatience: four in a row, as a user presses it.
-async def test_g18_more_signals_change_nothing(autojump_clock) -> None:
-    task = task_of(Stuck(TextFrame), Stuck(EndFrame))
-    await task.queue_frame(TextFrame("x"))
-    async with nothing_left():
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(PipelineRunner(task).run)
-            await trio.sleep(1)
-            for _ in range(4):
-                signal.raise_signal(signal.SIGINT)
-                await trio.lowlevel.checkpoint()
-    assert trio.current_time() == 1
-    assert task.state is TaskState.CANCELLED
-
-
-CHILD = """
-import sys, trio
-from contextlib import asynccontextmanager
-from trio_pipes import *
-
-class Stuck(FrameProcessor):
-    async def process_frame(self, frame, direction):
-        if isinstance(frame, TextFrame):
-            print("stuck", flush=True)
-            await trio.sleep_forever()
-        await self.push_frame(frame, direction)
-
-    @asynccontextmanager
-    async def lifespan(self):
-        try:
-            yield
-        finally:
-            await trio.sleep(0.01)
-            print("cleaned up", flush=True)
-
-async def main():
-    task = PipelineTask(Pipeline([Stuck()]))
-    await task.queue_frame(TextFrame("x"))
-    await PipelineRunner(task).run()
-    print(task.state.name, flush=True)
-
-trio.run(main)
-print("the program goes on", flush=True)
-"""
-
-
-# A real process, with all defaults: an orchestrator sends SIGTERM, waits, and sends it again.
-@pytest.mark.parametrize(
-    "signums", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)], ids=["TERM", "INT"]
-)
-def test_g18_a_stuck_process_cleans_up_and_goes_on_after_two_signals(signums) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", CHILD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "stuck\n"
-        child.send_signal(signums[0])
-        with pytest.raises(subprocess.TimeoutExpired):
-            child.wait(0.2)  # the first waits: 30 s of grace
-        child.send_signal(signums[1])
-        out, err = child.communicate(timeout=20)
-    assert (child.returncode, err) == (0, "")
-    assert out.split("\n")[:-1] == ["cleaned up", "CANCELLED", "the program goes on"]
 
 
 # -- G28: a long-lived runner
@@ -303,120 +206,100 @@ async def test_g28_fifty_runners_leave_nothing(autojump_clock) -> None:
     assert garbage_left(refs) == 0
 
 
-# -- G33: signal handlers
+# -- G32: a worker that crashes
 
 
-@pytest.fixture
-def handlers_as_before():
-    before = [signal.getsignal(signum) for signum in BOTH]
-    yield
-    assert [signal.getsignal(signum) for signum in BOTH] == before
+class RunnerWatch:
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def on_error(self, runner, worker, error) -> None:
+        self.log.append(f"{worker.name}: {error!r}")
+
+    def on_worker_finished(self, runner, worker) -> None:
+        self.log.append(f"{worker.name} finished")
 
 
-ENDINGS = ["ends", "is cancelled", "crashes", "is left", "times out", "a signal", "two signals", "duplicate", "not run"]
+@pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.parametrize("kind", ["task", "worker"])
+@pytest.mark.parametrize("added", ["constructor", "add_workers", "run(worker)", "while running", "child"])
+async def test_g32_a_crash_is_told_and_raised(autojump_clock, after, kind, added) -> None:
+    watch = RunnerWatch()
+    if kind == "worker":
+        crashes = Breaks("crashes", LookupError("crash"), after=after)
+    else:
+        crashes = PipelineTask(Pipeline([CrashesAfter(after)]), name="crashes")
+        await crashes.queue_frame(TextFrame("x"))
+    others = [Plain("other", needs=0), PipelineTask(Pipeline([Probe()]), name="task")]
+    first = [crashes] if added == "constructor" else []
+    runner = PipelineRunner(*others, *first, observers=[watch])
+    if added == "add_workers":
+        runner.add_workers(crashes)
+    async with nothing_left():
+        with trio.fail_after(10), pytest.raises(ExceptionGroup) as caught:
+            async with trio.open_nursery() as nursery:
+                if added == "run(worker)":
+                    nursery.start_soon(runner.run, crashes)
+                else:
+                    nursery.start_soon(runner.run)
+                if added in ("while running", "child"):
+                    await runner.wait_ready("other", "task")
+                    runner.add_workers(crashes, parent="other" if added == "child" else None)
+    assert [repr(error) for error in errors_in(caught.value)] == ["LookupError('crash')"]
+    assert [line for line in watch.log if line.startswith("crashes: ")] != []
+    assert "crashes finished" in watch.log
+    assert others[0].log[-1] in ("other down", "other cancelled")  # that is, it has ended or was never begun
+    assert others[1].state is TaskState.CANCELLED
+    assert runner.statistics().failed == 1
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("own", [False, True])
-async def test_g33_the_old_handlers_are_back_however_it_ends(autojump_clock, handlers_as_before, ending, own) -> None:
-    heard: list[int] = []
-    before = [signal.getsignal(signum) for signum in BOTH]
-    if own:
-        for signum in BOTH:
-            signal.signal(signum, lambda number, frame: heard.append(number))
-    mine = [signal.getsignal(signum) for signum in BOTH]
-    try:
-        worker = Breaks("w", LookupError("crash"), after=1) if ending == "crashes" else Plain("w")
-        runner = PipelineRunner(worker)
-        try:
-            with trio.move_on_after(1 if ending == "times out" else HUNG):
-                async with trio.open_nursery() as nursery:
-                    if ending == "not run":
-                        runner.cancel()
-                    await nursery.start(runner.run)
-                    assert ending == "not run" or [signal.getsignal(signum) for signum in BOTH] != mine
-                    await trio.sleep(0.5)
-                    if ending == "ends":
-                        runner.end()
-                    elif ending == "is cancelled":
-                        runner.cancel()
-                    elif ending == "is left":
-                        nursery.cancel_scope.cancel()
-                    elif "signal" in ending:
-                        signal.raise_signal(signal.SIGINT)
-                        if "two" in ending:
-                            signal.raise_signal(signal.SIGTERM)
-                    elif ending == "duplicate":
-                        with pytest.raises(DuplicateName):
-                            await runner.run(Plain("w"))
-                        runner.end()
-        except ExceptionGroup:
-            assert ending == "crashes"
-        assert [signal.getsignal(signum) for signum in BOTH] == mine
-        if own:  # and they work: what comes now is not swallowed
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGTERM)
-            assert heard == [signal.SIGINT, signal.SIGTERM]
-    finally:
-        for signum, handler in zip(BOTH, before, strict=True):
-            signal.signal(signum, handler)
+class CrashesAfter(FrameProcessor):
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    async def process_frame(self, frame: Frame, direction: Direction) -> None:
+        if isinstance(frame, TextFrame):
+            await trio.sleep(self.seconds)
+            raise LookupError("crash")
+        await self.push_frame(frame, direction)
 
 
-# Three runners that come and go in every order.
-@pytest.mark.parametrize("order", ["012", "021", "102", "120", "201", "210"])
-async def test_g33_runners_leave_in_any_order(autojump_clock, handlers_as_before, order) -> None:
-    before = [signal.getsignal(signum) for signum in BOTH]
-    runners = [PipelineRunner(Plain(f"w{n}")) for n in range(3)]
-    async with nothing_left(), trio.open_nursery() as nursery:
-        for runner in runners:
-            await nursery.start(runner.run)
-        taken = [signal.getsignal(signum) for signum in BOTH]
-        for number in order:
-            assert [signal.getsignal(signum) for signum in BOTH] == taken != before
-            runners[int(number)].cancel()
-            await runners[int(number)].wait_finished()
-        assert [signal.getsignal(signum) for signum in BOTH] == before
+# The parent's end waits for its child, and the child is gone.
+@pytest.mark.parametrize("isolated", [False, True])
+async def test_g32_a_parent_that_waits_for_a_child_that_crashed_is_let_go(autojump_clock, isolated, caplog) -> None:
+    watch = RunnerWatch()
+    child = PipelineTask(Pipeline([CrashesAfter(5)]), name="child")
+    await child.queue_frame(TextFrame("x"))
+
+    class Parent(Plain):
+        async def run(self, *, task_status=trio.TASK_STATUS_IGNORED):
+            task_status.started()
+            result = await child.wait_finished()
+            self.log.append(result.state.name)
+
+    parent = Parent("parent")
+    runner = PipelineRunner(parent, observers=[watch])
+    runner.add_workers(child, parent="parent", isolated=isolated)
+    async with nothing_left():
+        with trio.fail_after(10):
+            if isolated:
+                await runner.run()
+                assert "isolated worker 'child' failed" in caplog.text
+            else:
+                with pytest.raises(ExceptionGroup) as caught:
+                    await runner.run()
+                assert [repr(error) for error in errors_in(caught.value)] == ["LookupError('crash')"]
+    assert child.state is TaskState.FAILED
+    assert any(line.startswith("child: ExceptionGroup") for line in watch.log)
+    if isolated:
+        assert parent.log == ["FAILED"]
 
 
-AFTER = """
-import os, signal, trio
-from trio_pipes import *
-
-async def main():
-    task = PipelineTask(Pipeline([FrameProcessor()]))
-    HOW
-    await PipelineRunner(task).run()
-
-HERE
-print("run() has returned", flush=True)
-os.kill(os.getpid(), signal.SIGNUM)
-import time
-time.sleep(10)
-print("swallowed", flush=True)
-"""
-
-
-# A real process: after run() a signal does what it did before.
-@pytest.mark.parametrize("how", ["task.stop_when_done()", "task.cancel()"])
-@pytest.mark.parametrize("signum", BOTH, ids=lambda signum: signum.name)
-def test_g33_a_signal_after_run_ends_the_process(how, signum) -> None:
-    code = AFTER.replace("HOW", how).replace("HERE", "trio.run(main)").replace("SIGNUM", signum.name)
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=9, check=False
-    )
-    assert done.stdout == "run() has returned\n"
-    assert done.returncode in (-signum, 130 if signum is signal.SIGINT else 143) or "KeyboardInterrupt" in done.stderr
-
-
-# Under `nohup` SIGINT is ignored before we come; afterwards it is again.
-async def test_g33_an_ignored_signal_is_ignored_again(autojump_clock, handlers_as_before) -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        runner = PipelineRunner(Plain("w"))
-        async with trio.open_nursery() as nursery:
-            await nursery.start(runner.run)
-            runner.end()
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        os.kill(os.getpid(), signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGINT, before)
+async def test_g32_what_crashed_does_not_come_back_as_success(autojump_clock) -> None:
+    task = PipelineTask(Pipeline([CrashesAfter(1)]))
+    await task.queue_frame(TextFrame("x"))
+    with pytest.raises(ExceptionGroup):
+        await PipelineRunner(task).run()
+    result = await task.wait_finished()
+    assert result.state is TaskState.FAILED
+    assert [repr(error) for error in errors_in(result.error)] == ["LookupError('crash')"]
