@@ -15,7 +15,7 @@ PAGE = HERE.parent.parent / "docs" / "graveyard.md"
 GRAVES = [*range(1, 20), 23, *range(25, 34), 36, 38, 39]
 
 
-def tests() -> dict[str, list[int]]:
+def named() -> dict[str, list[int]]:
     """Every test in this folder, and the graves that its name tells."""
     found: dict[str, list[int]] = {}
     for path in sorted(HERE.glob("test_*.py")):
@@ -39,15 +39,15 @@ def rows() -> dict[int, list[str]]:
 
 @pytest.mark.parametrize("grave", GRAVES)
 def test_every_grave_has_a_test(grave: int) -> None:
-    assert [name for name, graves in tests().items() if grave in graves] != []
+    assert [name for name, graves in named().items() if grave in graves] != []
 
 
 def test_every_test_says_which_grave_it_is_about() -> None:
-    assert [name for name, graves in tests().items() if not set(graves) & set(GRAVES)] == []
+    assert [name for name, graves in named().items() if not set(graves) & set(GRAVES)] == []
 
 
 def test_the_page_has_every_grave_and_its_tests_are_there() -> None:
-    there, told = tests(), rows()
+    there, told = named(), rows()
     assert sorted(told) == GRAVES
     for grave, names in told.items():
         assert names != [], f"G{grave} names no test"
