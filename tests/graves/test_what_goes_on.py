@@ -29,6 +29,7 @@ from trio_pipes import (
     FrameProcessor,
     Frames,
     Out,
+    PipelineRunner,
     PipelineTask,
     StartFrame,
     TaskState,
@@ -196,3 +197,25 @@ async def test_g06_background_work_that_pushes_without_end_before_the_start_is_a
     async with nothing_left():
         with trio.fail_after(HUNG), pytest.raises(FloodError, match="Produces"):
             await task.run()
+
+
+# The same by the task's own watch.
+@pytest.mark.xfail(strict=True, reason="idling is not there yet")
+@places
+@modes
+async def test_g06_an_idle_task_cancels_itself_and_leaves_nothing(autojump_clock, place, mode) -> None:
+    log: list[str] = []
+    told: list[str] = []
+
+    class Watch:
+        def on_idle(self, task) -> None:
+            told.append(task.name)
+
+    task = task_at(place, mode, Socket(log), block, function, Socket(log), observers=[Watch()], idle_timeout=5)
+    await task.queue_frame(TextFrame("hello"))
+    async with nothing_left():
+        with trio.fail_after(7):
+            await PipelineRunner(task).run()
+    assert task.state is TaskState.CANCELLED
+    assert told == [task.name]
+    assert log == ["reader gone", "reader gone"]
