@@ -17,11 +17,12 @@ from graves_kit import (
     cancels,
     ends,
     modes,
+    places,
     running,
     task_at,
     texts,
 )
-from hosting import Probe, errors_in, nothing_left
+from hosting import Probe, Stuck, at_every_checkpoint, errors_in, nothing_left
 from trio_pipes import (
     Direction,
     EndFrame,
@@ -31,6 +32,7 @@ from trio_pipes import (
     PipelineRunner,
     PipelineTask,
     StopFrame,
+    TaskState,
     TextFrame,
 )
 
@@ -144,13 +146,46 @@ async def test_g19_cleanup_that_needs_a_reader_of_its_own_has_it_after_an_end(au
     assert says.log == ["goodbye", "closed in order"]
 
 
-@pytest.mark.xfail(strict=True, reason="background work of a lifespan is cancelled before its cleanup has begun")
 @cancels
-async def test_g19_cleanup_that_needs_a_reader_of_its_own_has_it_after_a_cancel(autojump_clock, way) -> None:
+@places
+async def test_g19_cleanup_that_needs_a_reader_of_its_own_has_it_after_a_cancel(autojump_clock, way, place) -> None:
+    for mode in ("tasks", "inline", "debug"):
+        says, button = Says(), Button()
+        task = task_at(place, mode, button, says, Stuck(EndFrame))
+        assert await cancelled(way, task, running(task), button=button) == 0.5
+        assert says.log == ["goodbye", "closed in order"]
+
+
+# Impatience: cancelled once more, and in another way, while it says goodbye.
+@cancels
+@pytest.mark.parametrize("first", ["task.cancel", "stop_when_done"])
+async def test_g19_a_cancel_during_cleanup_cuts_no_goodbye_short(autojump_clock, way, first) -> None:
     says, button = Says(), Button()
-    task = task_at("branch", "tasks", button, says)
-    await cancelled(way, task, running(task), button=button)
+    task = task_at("deep", "tasks", says, button, *([Stuck(EndFrame)] if first == "task.cancel" else []))
+
+    async def saying_goodbye() -> None:
+        await task.wait_state(TaskState.RUNNING)
+        task.cancel() if first == "task.cancel" else task.stop_when_done()
+        await trio.sleep(0.2)
+        assert says.log == ["goodbye"]
+
+    took = await cancelled(way, task, saying_goodbye, button=button, states=(TaskState.CANCELLED, TaskState.ENDED))
+    assert took == pytest.approx(0.3)
     assert says.log == ["goodbye", "closed in order"]
+
+
+def test_g19_a_cancel_at_any_step_lets_cleanup_finish() -> None:
+    async def scenario(arm) -> None:
+        says = Says()
+        task = task_at("branch", "tasks", says, Probe())
+        arm(task.cancel)
+        await task.queue_frames(texts(1, 2))
+        task.stop_when_done()
+        with trio.fail_after(5):
+            await task.run()
+        assert says.log in ([], ["goodbye", "closed in order"])
+
+    assert at_every_checkpoint(scenario) > 20
 
 
 class SaysTo(FrameProcessor):

@@ -26,6 +26,7 @@ from trio_pipes import (
     StartFrame,
     TaskState,
     TextFrame,
+    TransitionError,
     each,
     processor,
 )
@@ -170,8 +171,8 @@ async def use(task: PipelineTask) -> None:
         task.interrupt()
         await trio.sleep(5)
         task.stop_when_done()
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        pass
+    except (trio.BrokenResourceError, trio.ClosedResourceError, TransitionError):
+        pass  # it has failed meanwhile
 
 
 @places

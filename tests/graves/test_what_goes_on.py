@@ -174,7 +174,6 @@ class Produces(FrameProcessor):
 
 
 # A push that does nothing any more has to give way all the same: else the process spins for ever, and hears no signal.
-@pytest.mark.xfail(strict=True, reason="a push after the end gives no way to others")
 @pytest.mark.parametrize("mode", ["tasks", "inline"])
 @pytest.mark.parametrize("how", ["cancel", "stop_when_done"])
 async def test_g06_background_work_that_pushes_without_end_cannot_hold_the_end_up(autojump_clock, mode, how) -> None:
@@ -191,7 +190,6 @@ async def test_g06_background_work_that_pushes_without_end_cannot_hold_the_end_u
     assert task.state is (TaskState.CANCELLED if how == "cancel" else TaskState.ENDED)
 
 
-@pytest.mark.xfail(strict=True, reason="a push after the end gives no way to others")
 async def test_g06_background_work_that_pushes_without_end_before_the_start_is_a_flood(autojump_clock) -> None:
     task = task_at("row", "tasks", Stuck(StartFrame), Produces("set-up", 20_000))
     async with nothing_left():
