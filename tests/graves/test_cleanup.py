@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from contextlib import asynccontextmanager
 
@@ -10,6 +11,8 @@ import trio
 import trio.testing
 
 from graves_kit import (
+    CANCELS,
+    MODES,
     Button,
     after,
     asked_to_end,
@@ -22,7 +25,7 @@ from graves_kit import (
     task_at,
     texts,
 )
-from hosting import Probe, Stuck, at_every_checkpoint, errors_in, nothing_left
+from hosting import Probe, Slow, Stuck, at_every_checkpoint, errors_in, nothing_left
 from trio_pipes import (
     Direction,
     EndFrame,
@@ -34,6 +37,7 @@ from trio_pipes import (
     StopFrame,
     TaskState,
     TextFrame,
+    each,
 )
 
 # -- G19: the order of the teardown
@@ -263,6 +267,46 @@ class Helper:
 
     def cancel(self, reason: str | None = None):
         return self.stop_when_done()
+
+
+# A generator is a block too: what is open in it is closed when its handler ends, and not when its garbage is collected.
+@pytest.mark.parametrize(
+    "kind",
+    ["async", pytest.param("sync", marks=pytest.mark.xfail(strict=True, reason="left to the garbage collector"))],
+)
+@places
+async def test_g19_a_generator_that_is_stopped_is_closed_before_the_run_is_over(autojump_clock, kind, place) -> None:
+    closed: list[str] = []
+
+    @each
+    def sync(frame: TextFrame):
+        try:
+            while True:
+                yield TextFrame("more")
+        finally:
+            closed.append("sync")
+
+    @each
+    async def later(frame: TextFrame):
+        try:
+            while True:
+                await trio.sleep(0.01)
+                yield TextFrame("more")
+        finally:
+            closed.append("async")
+
+    gc.disable()
+    try:
+        for mode in MODES:
+            for way in CANCELS:
+                closed.clear()
+                button = Button()
+                task = task_at(place, mode, button, sync if kind == "sync" else later, Probe(), Slow(1))
+                await task.queue_frame(TextFrame("x"))
+                await cancelled(way, task, after(5), button=button)
+                assert closed == [kind], f"{mode}, {way}"
+    finally:
+        gc.enable()
 
 
 # One whose cleanup fails or hangs does not keep the others from theirs.

@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from graves_kit import (
+    HUNG,
     STOPS,
     Button,
     after,
@@ -340,3 +341,33 @@ async def test_g39_an_interrupt_frees_a_gate_that_waits_for_ever(autojump_clock,
                 task.stop_when_done()
     assert last.texts == ["3"]
     assert gate.stopped == 1
+
+
+# A reader that never reads holds the frames that it asked for, by their type; not a cancel, and not beyond its block.
+@cancels
+@places
+@pytest.mark.parametrize("buffer", [0, 1])
+async def test_g39_a_reader_that_never_reads_cannot_hold_a_cancel_up(autojump_clock, way, place, buffer) -> None:
+    button = Button()
+    task = task_at(place, "tasks", button, Probe())
+    await task.queue_frames(texts(*range(5)))
+    async with task.open_output(TextFrame, buffer=buffer):
+        assert await cancelled(way, task, after(1000), button=button) == 0
+
+
+@places
+@modes
+async def test_g39_a_reader_that_leaves_frees_the_end(autojump_clock, place, mode) -> None:
+    last = Probe()
+    task = task_at(place, mode, last)
+    await task.queue_frames(texts(*range(5)))
+    task.stop_when_done()
+    async with nothing_left():
+        with trio.fail_after(HUNG):
+            async with trio.open_nursery() as nursery:
+                async with task.open_output(TextFrame, buffer=0):
+                    nursery.start_soon(task.run)
+                    await trio.sleep(100)
+                    assert not task.has_finished()
+    assert last.texts == list("01234")
+    assert task.state is TaskState.ENDED
