@@ -174,8 +174,7 @@ async def test_g09_lanes_that_never_wait_are_bounded_by_an_error(autojump_clock,
 
 
 # A queue may be longer than the limit of lanes that have none of their own: what is in it is no flood.
-@pytest.mark.xfail(strict=True, reason="a lifecycle frame behind a full queue counts it as a flood")
-@pytest.mark.parametrize("mode", ["tasks", "debug"])
+@modes
 async def test_g09_a_long_queue_is_not_a_flood_when_the_end_comes(autojump_clock, mode) -> None:
     last = Probe()
     task = task_at("row", mode, Slow(1), last, queue_size=300, lane_limit=100)

@@ -87,10 +87,27 @@ class Stuck(FrameProcessor):
             await trio.sleep(0.01)
             print("cleaned up", flush=True)
 
+class Tells:
+    name = "tells"
+    scope = trio.CancelScope()
+
+    async def run(self, *, task_status):
+        with self.scope:
+            task_status.started()
+            await trio.sleep_forever()
+
+    def stop_when_done(self, reason=None):
+        print("told to end", flush=True)
+        return Requested()
+
+    def cancel(self, reason=None):
+        self.scope.cancel()
+        return Requested()
+
 async def main():
     task = PipelineTask(Pipeline([Stuck()]))
     await task.queue_frame(TextFrame("x"))
-    await PipelineRunner(task).run()
+    await PipelineRunner(Tells(), task).run()
     print(task.state.name, flush=True)
 
 trio.run(main)
@@ -109,10 +126,10 @@ def test_g18_a_stuck_process_cleans_up_and_goes_on_after_two_signals(signums) ->
         assert child.stdout is not None
         assert child.stdout.readline() == "stuck\n"
         child.send_signal(signums[0])
-        with pytest.raises(subprocess.TimeoutExpired):
-            child.wait(0.2)  # the first waits: 30 s of grace
+        assert child.stdout.readline() == "told to end\n"  # two at once would be one to the operating system
+        assert child.poll() is None  # the first waits: 30 s of grace
         child.send_signal(signums[1])
-        out, err = child.communicate(timeout=20)
+        out, err = child.communicate(timeout=40)
     assert (child.returncode, err) == (0, "")
     assert out.split("\n")[:-1] == ["cleaned up", "CANCELLED", "the program goes on"]
 
@@ -205,7 +222,7 @@ HERE
 print("run() has returned", flush=True)
 os.kill(os.getpid(), signal.SIGNUM)
 import time
-time.sleep(10)
+time.sleep(60)
 print("swallowed", flush=True)
 """
 
@@ -216,7 +233,7 @@ print("swallowed", flush=True)
 def test_g33_a_signal_after_run_ends_the_process(how, signum) -> None:
     code = AFTER.replace("HOW", how).replace("HERE", "trio.run(main)").replace("SIGNUM", signum.name)
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=9, check=False
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=40, check=False
     )
     assert done.stdout == "run() has returned\n"
     assert done.returncode in (-signum, 130 if signum is signal.SIGINT else 143) or "KeyboardInterrupt" in done.stderr
