@@ -155,3 +155,31 @@ async def test_the_end_waits_for_the_slowest_branch(autojump_clock) -> None:
     assert isinstance(last.seen[-1], EndFrame)
     assert last.texts == ["a", "b", "c"]
     assert trio.current_time() == pytest.approx(8)
+
+
+# There nothing passes while the branches drain, an interrupt neither.
+async def test_urgent_frames_and_interrupts_pass_branches_that_are_draining(autojump_clock) -> None:
+    class Knocks(FrameProcessor):
+        @asynccontextmanager
+        async def lifespan(self):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.knock)
+                yield
+
+        async def knock(self) -> None:
+            await trio.sleep(3)
+            await self.push_frame(Note())
+
+    last = Sees()
+    task = task_of(Knocks(), ParallelPipeline([FrameProcessor()], [Sees(delay=100)]), last)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(task.run)
+        await task.queue_frames(said("old"))
+        await trio.sleep(1)
+        task.stop_when_done()
+        await trio.sleep(3)
+        assert last.kinds() == ["StartFrame", "old", "Note"]  # one branch has ended, the other has "old" in hand
+        task.interrupt()
+    assert last.kinds() == ["StartFrame", "old", "Note", "InterruptionFrame", "EndFrame"]
+    assert trio.current_time() == 4
+    assert task.state is TaskState.ENDED

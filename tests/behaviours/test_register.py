@@ -1,14 +1,22 @@
-"""The register of behaviours is whole, and what it names is there."""
+"""The register of behaviours is whole, what it names is there, and so is what the page for newcomers names."""
 
 from __future__ import annotations
 
 import ast
+import builtins
+import inspect
 import re
 import tomllib
 from functools import cache
 from pathlib import Path
 
 import pytest
+import trio
+
+import trio_pipes
+import trio_pipes.testing
+import trio_pipes.voice
+from trio_pipes.host import _observers as events
 
 HERE = Path(__file__).parent
 TESTS = HERE.parent
@@ -100,3 +108,55 @@ NAMES = tomllib.loads((HERE / "names.toml").read_text())
 def test_the_page_tells_of_every_name(module: str) -> None:
     words = set(re.findall(r"\w+", " ".join(re.findall(r"`[^`]+`", prose()))))
     assert sorted(set(NAMES[module]) - words) == []
+
+
+# -- what the page says is here, is here
+
+PLACES_OF_NAMES = (trio_pipes, trio_pipes.testing, trio_pipes.voice, builtins, trio)
+HAVE_MEMBERS = [*(getattr(trio_pipes, name) for name in trio_pipes.__all__), trio_pipes.testing.Received]
+HAVE_MEMBERS.append(trio_pipes.voice.TranscriptionFrame)
+WORDS = {"task", "result", "error_frame", "runner", "worker", "frame", "direction", "nursery", "received", "trio"}
+WORDS |= {"trio_pipes", "voice", "async", "await", "with", "on_", "frames", "pipes_clock", "message", "timeout"}
+
+
+@cache
+def names_here() -> frozenset[str]:
+    """All names that a user can see: public ones, their members, their parameters, events."""
+    names = {name for place in PLACES_OF_NAMES for name in dir(place)}
+    names |= {*events.TASK_EVENTS, *events.RUNNER_EVENTS} | WORDS
+    for thing in HAVE_MEMBERS:
+        names |= set(dir(thing)) | set(getattr(thing, "__annotations__", ()))
+        if isinstance(thing, type) and not issubclass(thing, Exception):
+            names |= set(inspect.signature(thing).parameters)
+            for _, member in inspect.getmembers(thing, inspect.isfunction):
+                names |= set(inspect.signature(member).parameters)
+            names |= set(getattr(getattr(thing.__init__, "__code__", None), "co_names", ()))  # attributes that it sets
+    return frozenset(names)
+
+
+def told_as_here() -> list[str]:
+    """The code in the last columns of the tables whose last heading begins with "here"."""
+    found: list[str] = []
+    inside = False
+    for line in prose().splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")] if line.startswith("|") else []
+        if not cells:
+            inside = False
+        elif cells[-1].startswith("here"):
+            inside = True
+        elif inside:
+            found += re.findall(r"`([^`]+)`", cells[-1])
+    return found
+
+
+def test_what_the_page_says_is_here_is_here() -> None:
+    codes = told_as_here()
+    assert len(codes) > 100
+    unknown = {code: lost for code in codes if (lost := set(re.findall(r"[A-Za-z_]\w*", code)) - names_here())}
+    assert unknown == {}
+
+
+def test_the_defaults_that_the_page_gives_are_the_defaults() -> None:
+    given = {code for code in told_as_here() if code.startswith("PipelineParams(")}
+    for code in sorted(given):
+        assert eval(code, dict(vars(trio_pipes))) == trio_pipes.PipelineParams(), code

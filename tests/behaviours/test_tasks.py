@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import pytest
 import trio
 
@@ -204,7 +206,7 @@ async def test_what_several_tasks_share_is_open_from_before_the_first_to_after_t
     log: list[str] = []
 
     class Line:
-        async def __aenter__(self) -> Line:
+        async def __aenter__(self) -> Self:
             await trio.sleep(1)
             log.append("open")
             return self
