@@ -15,6 +15,7 @@ import trio
 
 import trio_pipes
 import trio_pipes.testing
+import trio_pipes.transports
 import trio_pipes.voice
 from trio_pipes.host import _observers as events
 
@@ -112,11 +113,31 @@ def test_the_page_tells_of_every_name(module: str) -> None:
 
 # -- what the page says is here, is here
 
-PLACES_OF_NAMES = (trio_pipes, trio_pipes.testing, trio_pipes.voice, builtins, trio)
+PLACES_OF_NAMES = (
+    trio_pipes,
+    trio_pipes.testing,
+    trio_pipes.transports,
+    trio_pipes.voice,
+    builtins,
+    trio,
+    trio.to_thread,
+)
 HAVE_MEMBERS = [*(getattr(trio_pipes, name) for name in trio_pipes.__all__), trio_pipes.testing.Received]
 HAVE_MEMBERS.append(trio_pipes.voice.TranscriptionFrame)
 WORDS = {"task", "result", "error_frame", "runner", "worker", "frame", "direction", "nursery", "received", "trio"}
-WORDS |= {"trio_pipes", "voice", "async", "await", "with", "on_", "frames", "pipes_clock", "message", "timeout"}
+WORDS |= {
+    "trio_pipes",
+    "voice",
+    "async",
+    "await",
+    "with",
+    "on_",
+    "frames",
+    "pipes_clock",
+    "transports",
+    "message",
+    "timeout",
+}
 
 
 @cache
