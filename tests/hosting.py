@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import gc
 import inspect
 import logging
-import warnings
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +25,7 @@ from trio_pipes import (
     SystemFrame,
     TextFrame,
 )
+from trio_pipes.testing import cancel_at_every_checkpoint, nothing_left  # noqa: F401  (for the tests)
 
 
 @attrs.define(eq=False)
@@ -189,64 +188,13 @@ async def started(task: PipelineTask, within: float = 60):
             task.stop_when_done()
 
 
-@asynccontextmanager
-async def nothing_left():
-    """After the block as many Trio tasks live as before it."""
-    before = trio.lowlevel.current_statistics().tasks_living
-    yield
-    await trio.testing.wait_all_tasks_blocked()
-    after = trio.lowlevel.current_statistics().tasks_living
-    assert after == before, f"{after - before} tasks were left behind"
+def at_every_checkpoint(scenario: Callable[[Callable[[Callable[[], object]], None]], Awaitable[object]]) -> int:
+    """`cancel_at_every_checkpoint` for tests that are no async functions; the scenario is given the attempt's `arm`."""
 
+    async def main() -> int:
+        return await cancel_at_every_checkpoint(lambda attempt: scenario(attempt.arm))
 
-class _AskAtStep(trio.abc.Instrument):
-    """Calls what it was armed with when the tasks of a run have made so many steps since then."""
-
-    def __init__(self, step: int) -> None:
-        self.step, self.count = step, 0
-        self.ask: Callable[[], object] | None = None
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        if self.ask is not None:
-            self.count += 1
-            if self.count == self.step:
-                self.ask()
-
-
-def at_every_checkpoint(
-    scenario: Callable[[Callable[[Callable[[], object]], None]], Awaitable[None]], limit: int = 2000
-) -> int:
-    """Run `scenario(arm)` again and again; what it arms is called after its 1st, 2nd, ... step, until it is over.
-
-    Gives the number of steps. Warnings are errors, and so is a Trio task that is left.
-    """
-    for step in range(1, limit):
-        instrument = _AskAtStep(step)
-
-        def arm(ask: Callable[[], object], instrument: _AskAtStep = instrument) -> None:
-            instrument.ask = ask
-
-        async def main(instrument: _AskAtStep = instrument, arm=arm) -> None:
-            with trio.fail_after(1000):
-                async with nothing_left():
-                    try:
-                        await scenario(arm)
-                    finally:
-                        instrument.ask = None
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            try:
-                trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0), instruments=[instrument])
-            except BaseException as exc:
-                exc.add_note(f"asked at step {step}")
-                raise
-        if instrument.count < step:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
-                gc.collect()
-            return step
-    raise AssertionError(f"not over after {limit} steps")
+    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 def bound_tests(items: list[pytest.Item], folder: Path) -> None:

@@ -64,6 +64,36 @@ def test_a_signal_ends_it_in_order(files, signum: int, code: int) -> None:
     assert "Traceback" not in err
 
 
+# No pipeline task in it that could tell which signal it was: the runner does.
+OWN_WORKER = """
+from parts import *
+
+class Own:
+    name = "own"
+
+    async def run(self, *, task_status=trio.TASK_STATUS_IGNORED):
+        self.scope = trio.CancelScope()
+        with self.scope:
+            task_status.started()
+            print("up", flush=True)
+            await trio.sleep(60)
+
+    def stop_when_done(self, reason=None):
+        self.scope.cancel()
+
+    cancel = stop_when_done
+
+runner = PipelineRunner(Own())
+"""
+
+
+def test_a_signal_ends_a_runner_without_pipelines(files) -> None:
+    with start_and_wait_for(files, OWN_WORKER, "up") as process:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (143, "")
+
+
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_second_signal_cancels(files, signum: int, code: int) -> None:
     with start_and_wait_for(files, STUCK, "busy") as process:

@@ -277,11 +277,13 @@ def test_parameters_are_frozen_and_have_the_designs_defaults():
 
 
 # `broadcast_frame` with what is no frame class.
-@pytest.mark.parametrize("wrong", [TextFrame(), 42, int])
+@pytest.mark.parametrize("wrong", [TextFrame(), 42, int, "TextFrame", None], ids=["frame", "42", "int", "str", "None"])
 async def test_broadcast_of_what_is_no_frame_class(autojump_clock, wrong):
     async def push(self, frame):
-        with pytest.raises((TypeError, AttributeError)):
+        with pytest.raises(TypeError, match="expected a class of frames"):
             await self.broadcast_frame(wrong)
+        with pytest.raises(TypeError, match="colour"):
+            await self.broadcast_frame(TextFrame, colour="red")
         await self.push_frame(frame)
 
     assert texts((await run_processor(Does(push), said("a"))).down) == ["a"]

@@ -133,6 +133,16 @@ def build(kind: str, does: str, delay: float, seen: list[str]):
             return [made(frame, content) for content in results]
 
         return asynchronous
+    if kind == "concurrent":
+
+        @each(concurrency=3)
+        async def concurrent(frame: TextFrame):
+            index = len(seen)
+            results = of(frame)
+            await trio.sleep(delay * (1 + index % 3))
+            return [made(frame, content) for content in results]
+
+        return concurrent
     if kind == "async-generator":
 
         @each
@@ -154,7 +164,19 @@ def build(kind: str, does: str, delay: float, seen: list[str]):
     return block
 
 
-KINDS = ["class", "inline", "inline", "helped", "sync", "sync", "generator", "async", "async-generator", "block"]
+KINDS = [
+    "class",
+    "inline",
+    "inline",
+    "helped",
+    "sync",
+    "sync",
+    "generator",
+    "async",
+    "async-generator",
+    "concurrent",
+    "block",
+]
 DOES = ["pass", "pass", "change", "drop", "double", "fail"]
 
 

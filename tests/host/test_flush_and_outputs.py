@@ -577,3 +577,27 @@ async def test_functions_only_and_outputs(autojump_clock) -> None:
         got = [(await frames.receive()).text for _ in range(200)]
         task.cancel()
     assert got == [text for n in range(100) for text in (f"{n}", f"{n}'")]
+
+
+# What is queued in the same pass of Trio's loop as an interrupt is new; a marker behind it must not change that.
+async def test_a_marker_behind_a_new_frame_does_not_make_it_stale(autojump_clock) -> None:
+    probe = Probe()
+    task = task_of(probe)
+    told: list[bool] = []
+    async with started(task):
+        await trio.testing.wait_all_tasks_blocked()
+        await task.queue_frame(TextFrame("new"), on_handled=lambda _, handled: told.append(handled))
+        task.interrupt()
+    assert probe.texts == ["new"]
+    assert told == [True]
+
+
+async def test_an_end_behind_a_new_frame_does_not_make_it_stale(autojump_clock) -> None:
+    probe = Probe()
+    task = task_of(probe)
+    async with started(task):
+        await trio.testing.wait_all_tasks_blocked()
+        await task.queue_frame(TextFrame("new"))
+        task.stop_when_done()
+        task.interrupt()
+    assert probe.texts == ["new"]

@@ -62,6 +62,12 @@ def test_params_are_frozen_and_given_by_name() -> None:
 BAD = {
     "allow_interruptions": [None, 1, "yes"],
     "enable_heartbeats": [0],
+    "enable_metrics": [None, "yes"],
+    "enable_usage_metrics": [1],
+    "send_initial_empty_metrics": [None],
+    "report_only_initial_ttfb": [0],
+    "cancel_on_idle_timeout": [None, 1],
+    "heartbeat_timeout": [0, -1, math.nan, "1", None, True],
     "queue_size": [0, -1, 1.5, math.inf, "64", None, True],
     "lane_limit": [0, -1, 2.5, None],
     "heartbeat_period": [0, -1, math.nan, "1", None, True],
@@ -170,3 +176,30 @@ async def test_a_clock_of_ones_own_is_started_once_and_ends_no_wait(autojump_clo
 def test_clocks_work_before_and_without_a_run() -> None:
     assert SystemClock().get_time() == 0
     assert isinstance(PipelineTask(Pipeline([Probe()])).clock, SystemClock)
+
+
+def test_an_idle_timeout_with_nothing_that_counts_as_life_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="idle_frames"):
+        PipelineParams(idle_timeout=1, idle_frames=())
+
+
+HALF = type("Half", (), {"start": 1, "get_time": 2})()
+
+
+@pytest.mark.parametrize("clock", [SystemClock, BaseClock, HALF], ids=["class", "protocol", "half"])
+def test_a_class_or_half_a_clock_is_no_clock(clock) -> None:
+    with pytest.raises(ConfigurationError, match="clock"):
+        PipelineTask(Pipeline([Probe()]), clock=clock)
+
+
+# It is asked in the middle of the engine, so what it raises must not be taken for a processor's error.
+async def test_a_clock_that_cannot_start_fails_the_task(autojump_clock) -> None:
+    class Broken(SystemClock):
+        def start(self) -> None:
+            raise ZeroDivisionError
+
+    task = PipelineTask(Pipeline([Probe()]), clock=Broken())
+    with trio.fail_after(30), pytest.raises(ExceptionGroup) as caught:
+        await task.run()
+    assert caught.value.subgroup(ZeroDivisionError)
+    assert task.state is TaskState.FAILED

@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from hosting import Lives, Plain, Probe, Slow, errors_in, nothing_left, task_of, texts
-from trio_pipes import PipelineRunner, TaskResult, TaskState, TextFrame
+from trio_pipes import ConfigurationError, PipelineRunner, Restart, TaskResult, TaskState, TextFrame
 
 
 async def test_r7_inside_someone_elses_nursery_leaving_it_leaves_nothing(autojump_clock) -> None:
@@ -55,6 +55,30 @@ async def test_r7_a_runner_is_a_worker_of_another_runner(autojump_clock) -> None
     assert task.state is TaskState.ENDED
 
 
+@pytest.mark.parametrize("restart", [False, True])
+async def test_r7_a_hosted_runner_ends_with_all_its_workers_not_only_its_pipelines(autojump_clock, restart) -> None:
+    task, plain, sibling = task_of(slow := Slow(1)), Plain("plain"), Plain("sibling")
+    inner = PipelineRunner(task, plain, handle_sigint=False)
+    outer = PipelineRunner(Restart(lambda: inner) if restart else inner, sibling, handle_sigint=False)
+    async with nothing_left(), trio.open_nursery() as nursery:
+        await nursery.start(outer.run)
+        await task.queue_frames(texts(1, 2))
+        with trio.fail_after(10):
+            outer.end("by the outer")
+            await outer.wait_finished()
+    assert slow.texts == ["1", "2"]
+    assert plain.log == ["plain up", "plain told", "plain down"]
+    assert inner.statistics().reason == task.result.reason == "by the outer"
+
+
+async def test_a_runner_cannot_host_itself(autojump_clock) -> None:
+    runner = PipelineRunner(handle_sigint=False)
+    with pytest.raises(ConfigurationError, match="cannot host itself"):
+        runner.add_workers(runner)
+    with pytest.raises(ConfigurationError, match="cannot host itself"):
+        await runner.run(runner)
+
+
 @pytest.mark.parametrize("ask", ["end", "cancel", "nothing"])
 def test_r7_guest_mode(ask) -> None:
     # A host loop of one queue, as a GUI toolkit has; Trio runs as its guest.
@@ -93,6 +117,60 @@ def test_r7_guest_mode(ask) -> None:
     else:
         assert result.state is TaskState.ENDED
         assert slow.texts == list("01234")
+
+
+@pytest.mark.parametrize("ask", ["nothing", "end", "cancel", "thread"])
+def test_r7_guest_of_an_asyncio_loop(ask) -> None:
+    # A real host: asyncio work goes on beside Trio's, and both may ask the runner.
+    import asyncio  # noqa: TID251  (the host)
+
+    slow = Slow(0.001)
+    task = task_of(slow)
+    runner = PipelineRunner(task, handle_sigint=False)
+    ticks = 0
+
+    async def main() -> TaskResult:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(runner.run)
+            handles.append(runner.from_thread())
+            await task.queue_frames(texts(*range(20)))
+            if ask == "nothing":
+                task.stop_when_done()
+        return await task.wait_finished()
+
+    handles: list = []
+
+    async def host() -> TaskResult:
+        nonlocal ticks
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future = loop.create_future()
+        trio.lowlevel.start_guest_run(
+            main,
+            run_sync_soon_threadsafe=loop.call_soon_threadsafe,
+            run_sync_soon_not_threadsafe=loop.call_soon,
+            done_callback=done.set_result,
+            host_uses_signal_set_wakeup_fd=True,
+        )
+        asked = False
+        while not done.done():
+            ticks += 1
+            if slow.texts and not asked:
+                asked = True
+                if ask in ("end", "cancel"):
+                    getattr(runner, ask)("by the host")
+                elif ask == "thread":
+                    await loop.run_in_executor(None, handles[0].end, "by the host")
+            await asyncio.sleep(0.001)
+        return (await done).unwrap()
+
+    result = asyncio.run(asyncio.wait_for(host(), 20))
+    assert ticks > 1
+    assert result.reason == (None if ask == "nothing" else "by the host")
+    if ask == "cancel":
+        assert result.state is TaskState.CANCELLED
+    else:
+        assert result.state is TaskState.ENDED
+        assert slow.texts == [str(n) for n in range(20)]
 
 
 def test_r7_guest_mode_with_signals() -> None:

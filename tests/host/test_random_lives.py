@@ -13,6 +13,7 @@ from trio_pipes import (
     EndTaskFrame,
     FrameProcessor,
     PipelineRunner,
+    Restart,
     TaskState,
     TextFrame,
     each,
@@ -158,6 +159,8 @@ runner_steps = st.tuples(
             "add child",
             "add isolated",
             "add bad isolated",
+            "add restart",
+            "add grandchild",
             "call",
             "end one",
             "cancel one",
@@ -216,6 +219,11 @@ def test_a_runner_ends_and_leaves_nothing_whatever_is_asked_of_it(steps, auto_en
                             runner.add_workers(worker, isolated=True)
                         case "add bad isolated":
                             runner.add_workers(worker := Bad(f"bad{number}"), isolated=True)
+                        case "add restart":
+                            made = [Bad("again"), Bad("again"), Plain("again", needs=0.1, drain=0.1)]
+                            runner.add_workers(worker := Restart(lambda made=made: made.pop(0)), isolated=True)
+                        case "add grandchild":
+                            runner.add_workers(worker, parent=workers[-1].name)
                         case "call":
                             nursery.start_soon(call, worker)
                         case "end one":
@@ -232,7 +240,7 @@ def test_a_runner_ends_and_leaves_nothing_whatever_is_asked_of_it(steps, auto_en
                             for task in tasks:
                                 await task.queue_frame(TextFrame())
                             continue
-                except (RuntimeError, trio.ClosedResourceError, trio.BrokenResourceError):
+                except (RuntimeError, DuplicateName, trio.ClosedResourceError, trio.BrokenResourceError):
                     continue
                 workers.append(worker)
             await trio.sleep(1)

@@ -88,6 +88,21 @@ async def test_end_asks_every_worker_helpers_last_and_loses_nothing(autojump_clo
     assert log.index("child told") < log.index("a told")  # in reverse
 
 
+@pytest.mark.parametrize("ask", ["end", "stop_when_done"])
+async def test_g23_an_end_lets_each_of_ten_queued_frames_arrive_and_no_cancel_overtakes_it(autojump_clock, ask) -> None:
+    slow = Slow(1)
+    task = task_of(slow, probe := Probe())
+    runner = runner_of(task)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(runner.run)
+        await task.queue_frames(texts(*range(10)))
+        getattr(runner, ask)("in order")
+        result = await task.wait_finished()
+    assert probe.texts == [str(n) for n in range(10)]
+    assert (result.state, result.reason) == (TaskState.ENDED, "in order")
+    assert probe.kinds[-1] == "EndFrame"
+
+
 async def test_end_takes_no_new_workers(autojump_clock) -> None:
     slow = Slow(5)
     task = task_of(slow)

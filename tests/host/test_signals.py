@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from hosting import Lives, Plain, Probe, Slow, Stuck, nothing_left, task_of, texts
+from hosting import Lives, Plain, Probe, Slow, Stuck, errors_in, nothing_left, task_of, texts
 from trio_pipes import Pipeline, PipelineRunner, PipelineTask, TaskState, TextFrame
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
@@ -315,6 +315,65 @@ def test_g33_ctrl_c_works_again_after_the_run() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == -signal.SIGINT or "KeyboardInterrupt" in done.stderr
+
+
+@pytest.mark.parametrize("signum", BOTH)
+async def test_g18_a_second_signal_is_heard_while_helpers_and_observers_finish(autojump_clock, signum) -> None:
+    class Endless:
+        async def on_worker_finished(self, runner, worker) -> None:
+            await trio.sleep_forever()
+
+    helper = Plain("helper", drain=20)
+    runner = PipelineRunner(task_of(Probe()), observers=[Endless()])
+    runner.add_workers(helper, helper=True)
+    async with nothing_left(), trio.open_nursery() as nursery:
+        await nursery.start(runner.run)
+        signal.raise_signal(signum)
+        await trio.sleep(2)
+        assert helper.log == ["helper up", "helper told"]
+        signal.raise_signal(signum)
+        with trio.fail_after(2):  # a second of it is what observers have at the end
+            await runner.wait_finished()
+    assert helper.log[-1] == "helper down"
+
+
+async def test_g18_a_second_signal_during_the_cleanup_that_the_grace_period_forced_is_harmless(autojump_clock) -> None:
+    log: list[str] = []
+    task = task_of(Stuck(TextFrame), Lives(log, "slow to clean up", down=5))
+    await task.queue_frame(TextFrame())
+    async with nothing_left(), trio.open_nursery() as nursery:
+        nursery.start_soon(raise_soon, signal.SIGINT, signal.SIGTERM, signal.SIGINT)
+        with trio.fail_after(30):
+            await PipelineRunner(task, grace_period=0.5).run()
+    assert task.state is TaskState.CANCELLED
+    assert log == ["slow to clean up up", "slow to clean up down"]
+
+
+async def test_the_runner_tells_which_signal_it_was(autojump_clock) -> None:
+    for signums, reason in (
+        ([signal.SIGTERM], "SIGTERM"),
+        ([signal.SIGINT, signal.SIGINT], "second SIGINT"),
+        ([signal.SIGINT, signal.SIGTERM], "second SIGTERM"),
+    ):
+        runner = PipelineRunner(Plain("w", drain=1.5))  # no pipeline task: nobody else would know
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(raise_soon, *signums)
+            await runner.run()
+        assert runner.statistics().reason == reason
+
+
+async def test_a_signal_beside_workers_that_answer_with_errors_still_ends_the_run(autojump_clock) -> None:
+    class Sulks(Plain):
+        def stop_when_done(self, reason=None):
+            raise ValueError("sulks")
+
+    good = Plain("good")
+    with pytest.raises(ExceptionGroup) as caught, trio.fail_after(10):
+        async with nothing_left(), trio.open_nursery() as nursery:
+            nursery.start_soon(raise_soon, signal.SIGINT)
+            await PipelineRunner(good, Sulks("bad")).run()
+    assert [str(error) for error in errors_in(caught.value)] == ["sulks"]
+    assert good.log[-1] == "good down"
 
 
 async def test_ctrl_c_twice_during_set_up_leaves_nothing(autojump_clock) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import trio_pipes.testing
+
 TESTS = """
 import time
 import pytest
@@ -27,6 +29,11 @@ async def test_the_clock_is_held_while_a_thread_works_for_the_library(pipes_cloc
     from trio_pipes._base import outside
     with trio.fail_after(1), outside():
         await trio.to_thread.run_sync(time.sleep, 0.05)
+
+async def test_recorder(pipes_clock, recorder):
+    from trio_pipes.testing import run_processor
+    await run_processor(recorder, [TextFrame("a")])
+    assert [frame.text for frame in recorder.down] == ["a"]
 
 async def test_running_workers(pipes_clock, running_workers):
     task = PipelineTask(Pipeline([shout]))
@@ -51,22 +58,19 @@ def test_k1_the_fixtures_work(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", ":".join(path for path in sys.path if path))
     (tmp_path / "test_it.py").write_text(TESTS)
     done = run_pytest(tmp_path)
-    assert "3 passed" in done.stdout, done.stdout + done.stderr
+    assert "4 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_fixtures_explain_themselves(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", ":".join(path for path in sys.path if path))
     (tmp_path / "test_it.py").write_text("def test_nothing(): pass\n")
     done = run_pytest(tmp_path, "--fixtures")
-    for fixture in ("pipes_clock", "running_workers"):
+    for fixture in ("pipes_clock", "running_workers", "recorder"):
         assert fixture in done.stdout
         after = done.stdout.split(fixture, 1)[1]
         assert "no docstring available" not in after.splitlines()[1]
 
 
-@pytest.mark.parametrize("name", ["Received", "run_pipeline", "run_processor", "running"])
+@pytest.mark.parametrize("name", trio_pipes.testing.__all__)
 def test_the_kit_is_public(name) -> None:
-    import trio_pipes.testing
-
-    assert name in trio_pipes.testing.__all__
     assert getattr(trio_pipes.testing, name).__doc__

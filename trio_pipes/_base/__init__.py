@@ -1,14 +1,20 @@
 """What every other package stands on: errors, ids and names, state tables, requests."""
 
 from ._checks import (
+    FINITE,
+    are_classes,
     check_callable,
+    check_classes,
     check_count,
     check_flag,
+    check_instance,
     check_iterable,
     check_methods,
     check_name,
     check_number,
     check_path,
+    check_reason,
+    check_timeout,
     refuse,
 )
 from ._errors import (
@@ -26,11 +32,11 @@ from ._errors import (
 from ._extras import import_extra
 from ._names import default_name, next_id
 from ._outside import outside
-from ._place import Place
 from ._requested import REQUESTED, Requested
 from ._states import Table, step
 
 __all__ = [
+    "FINITE",
     "REQUESTED",
     "ConfigurationError",
     "DuplicateName",
@@ -39,20 +45,24 @@ __all__ = [
     "FrameTimeout",
     "MissingExtra",
     "PipesError",
-    "Place",
     "Requested",
     "SetupTimeout",
     "StartTimeout",
     "Table",
     "TransitionError",
+    "are_classes",
     "check_callable",
+    "check_classes",
     "check_count",
     "check_flag",
+    "check_instance",
     "check_iterable",
     "check_methods",
     "check_name",
     "check_number",
     "check_path",
+    "check_reason",
+    "check_timeout",
     "default_name",
     "import_extra",
     "next_id",

@@ -7,21 +7,33 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterable
+from types import UnionType
+from typing import Final
 
 from ._errors import ConfigurationError
 
 __all__ = [
+    "FINITE",
+    "are_classes",
     "check_callable",
+    "check_classes",
     "check_count",
     "check_flag",
+    "check_instance",
     "check_iterable",
     "check_methods",
     "check_name",
     "check_number",
     "check_path",
+    "check_reason",
+    "check_timeout",
     "refuse",
 ]
+
+FINITE: Final = sys.float_info.max
+"""The largest number that is not infinite."""
 
 
 def refuse(what: str, value: object, expected: str) -> ConfigurationError:
@@ -43,12 +55,19 @@ def is_number(value: object) -> bool:
 def check_number(
     what: str, value: object, expected: str, *, least: float = 0.0, above: bool = False, most: float = math.inf
 ) -> None:
-    """A number from `least` (or `above` it) to `most`; infinite only where `most` is."""
+    """A number from `least` (or `above` it) to `most`; infinite only where that is."""
     if is_number(value):
         number = float(value)  # type: ignore[arg-type]  # looked at just above
         if (number > least if above else number >= least) and number <= most:
             return
     raise refuse(what, value, expected)
+
+
+def check_timeout(what: str, value: object) -> None:
+    """Seconds that something may take; None is for no limit, so infinity is not needed."""
+    if value is not None:
+        expected = "a finite number of seconds above 0, or None for no limit"
+        check_number(what, value, expected, above=True, most=FINITE)
 
 
 def check_count(what: str, value: object, expected: str = "a whole number of at least 1", *, least: int = 1) -> None:
@@ -63,10 +82,33 @@ def check_flag(what: str, value: object) -> None:
         raise refuse(what, value, "True or False")
 
 
-def check_name(what: str, value: object) -> None:
-    """A non-empty string."""
-    if not isinstance(value, str) or not value:
-        raise refuse(what, value, "a non-empty string")
+def check_name(what: str, value: object, expected: str = "a non-empty string", *, optional: bool = False) -> None:
+    """A non-empty string, or None where it is `optional`."""
+    if not (isinstance(value, str) and value) and not (optional and value is None):
+        raise refuse(what, value, expected)
+
+
+def check_reason(call: str, reason: object) -> None:
+    """Why something is asked for: text, or None."""
+    if not (reason is None or isinstance(reason, str)):
+        raise refuse(f"{call}(reason", reason, "text, or None")
+
+
+def check_instance(what: str, value: object, kind: type | UnionType, expected: str, *, optional: bool = False) -> None:
+    """A member of an enumeration, an instance of a class; or None where it is `optional`."""
+    if not isinstance(value, kind) and not (optional and value is None):
+        raise refuse(what, value, expected)
+
+
+def are_classes(values: Iterable[object], base: type) -> bool:
+    """Whether each of them is `base` or a class below it."""
+    return all(isinstance(value, type) and issubclass(value, base) for value in values)
+
+
+def check_classes(what: str, value: object, base: type, expected: str) -> None:
+    """A tuple of classes, each of them `base` or below it."""
+    if not isinstance(value, tuple) or not are_classes(value, base):
+        raise refuse(what, value, expected)
 
 
 def check_path(what: str, value: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -76,7 +77,9 @@ async def run_runner(runner: PipelineRunner, quiet: bool) -> int:
             nursery.start_soon(status_of(watch).show)
         await runner.run()
         nursery.cancel_scope.cancel(reason="the run is over")
-    return ENDED if watch.ended_by is None else exit_code_of(watch.ended_by)
+    # A runner that a signal ends gives the signal's name as its reason.
+    found = re.fullmatch("(?:second )?(SIGINT|SIGTERM)", runner.statistics().reason or "")
+    return ENDED if found is None else exit_code_of(signal.Signals[found[1]])
 
 
 async def run_function(function: Callable[..., Awaitable[object]], args: Sequence[str]) -> int:

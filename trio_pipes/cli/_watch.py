@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import signal
 from collections.abc import Callable
 
 from trio_pipes import PipelineRunner, PipelineTask, TaskResult
@@ -12,11 +10,10 @@ __all__ = ["Watch"]
 
 
 class Watch:
-    """An observer of a runner: its pipeline tasks, their turns, and the signal that ended them, if one did."""
+    """An observer of a runner: its pipeline tasks, and when one of them changes state."""
 
     def __init__(self) -> None:
         self.tasks: list[PipelineTask] = []
-        self.ended_by: signal.Signals | None = None
         self.changed: Callable[[], None] = lambda: None
 
     def on_worker_started(self, _runner: PipelineRunner, worker: object) -> None:
@@ -34,8 +31,5 @@ class _TaskWatch:
     def on_started(self, _task: PipelineTask) -> None:
         self._watch.changed()
 
-    def on_finished(self, _task: PipelineTask, result: TaskResult) -> None:
-        # A runner gives the signal's name as the reason for which a task was to end, or to be cancelled.
-        if found := re.fullmatch("(?:second )?(SIGINT|SIGTERM)", result.reason or ""):
-            self._watch.ended_by = signal.Signals[found[1]]
+    def on_finished(self, _task: PipelineTask, _result: TaskResult) -> None:
         self._watch.changed()

@@ -12,6 +12,7 @@ from ._audio_frames import (
 from ._block import Block, Frames, Out, processor
 from ._check import check_frame
 from ._contracts import FrameObserver
+from ._deadline import deadline_of, with_deadline
 from ._each import Each, each
 from ._ends import Output
 from ._frames import (
@@ -25,21 +26,38 @@ from ._frames import (
     ErrorFrame,
     FlushMarker,
     Frame,
+    Heartbeat,
     HeartbeatFrame,
     InterruptionFrame,
     InterruptionTaskFrame,
     LifecycleFrame,
     MetricsFrame,
+    PauseFrame,
+    PauseUrgentFrame,
+    ResumeFrame,
     StartFrame,
     StopFrame,
     StopTaskFrame,
     SystemFrame,
     TextFrame,
 )
-from ._params import ErrorPolicy, PipelineParams
+from ._metrics import (
+    LLMTokenUsage,
+    LLMUsageMetrics,
+    MetricsData,
+    ProcessingMetrics,
+    ProcessorMetrics,
+    STTUsageMetrics,
+    TTFBMetrics,
+    TTSUsageMetrics,
+)
+from ._params import ErrorPolicy, PipelineParams, UnusablePolicy
 from ._pipeline import ParallelPipeline, Pipeline, made
 from ._processor import FrameProcessor
+from ._pts import ReleaseAtPts, StampPts
+from ._shapes import SyncParallelPipeline, merge, route, tee
 from ._statistics import LaneStatistics, NodeStatistics
+from ._switchable import Switchable
 
 __all__ = [
     "AudioFrame",
@@ -61,29 +79,51 @@ __all__ = [
     "FrameObserver",
     "FrameProcessor",
     "Frames",
+    "Heartbeat",
     "HeartbeatFrame",
     "InputAudioFrame",
     "InterruptionFrame",
     "InterruptionTaskFrame",
+    "LLMTokenUsage",
+    "LLMUsageMetrics",
     "LaneStatistics",
     "LifecycleFrame",
+    "MetricsData",
     "MetricsFrame",
     "NodeStatistics",
     "Out",
     "Output",
     "OutputAudioFrame",
     "ParallelPipeline",
+    "PauseFrame",
+    "PauseUrgentFrame",
     "Pipeline",
     "PipelineParams",
+    "ProcessingMetrics",
+    "ProcessorMetrics",
+    "ReleaseAtPts",
+    "ResumeFrame",
+    "STTUsageMetrics",
+    "StampPts",
     "StartFrame",
     "StopFrame",
     "StopTaskFrame",
+    "Switchable",
+    "SyncParallelPipeline",
     "SystemFrame",
+    "TTFBMetrics",
+    "TTSUsageMetrics",
     "TextFrame",
+    "UnusablePolicy",
     "UserStartedSpeakingFrame",
     "UserStoppedSpeakingFrame",
     "check_frame",
+    "deadline_of",
     "each",
     "made",
+    "merge",
     "processor",
+    "route",
+    "tee",
+    "with_deadline",
 ]

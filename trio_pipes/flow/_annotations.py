@@ -1,4 +1,4 @@
-"""What an `@each` or `@processor` function says it takes, read from its first parameters' annotations."""
+"""What an `@each` or `@processor` function says it takes and gives, read from its annotations."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import operator
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping
+from typing import Any, Final
 
 from trio_pipes._base import ConfigurationError
 
 from ._frames import Frame
 
-__all__ = ["caller_names", "first_annotation", "frame_types", "resolve"]
+__all__ = ["caller_names", "first_annotation", "frame_types", "given_types", "resolve"]
+
+# No frame, and nothing that frames come out of. Other classes may be the base of a frame class: who knows.
+NEVER_FRAMES: Final = (str, bytes, bytearray, int, float, complex, bool, dict, memoryview, range)
 
 
 def caller_names(depth: int) -> Mapping[str, Any]:
@@ -89,6 +92,61 @@ def frame_types(annotation: Any, fn: Callable[..., Any], names: Mapping[str, Any
     raise ConfigurationError(
         f"{_name(fn)} is annotated to take {annotation!r}, expected a frame class or a union of frame classes"
     )
+
+
+def given_types(fn: Callable[..., Any], names: Mapping[str, Any]) -> tuple[type[Frame], ...] | None:
+    """The frame classes that the return annotation of `fn` names; None: any, or unknown.
+
+    Raises `ConfigurationError` for an annotation that no frame fits.
+    """
+    annotation = inspect.signature(fn).return_annotation
+    if annotation is inspect.Signature.empty:
+        return None
+    return _given(annotation, fn, names, annotation)
+
+
+def _given(
+    annotation: Any, fn: Callable[..., Any], names: Mapping[str, Any], whole: Any
+) -> tuple[type[Frame], ...] | None:
+    try:
+        annotation = resolve(annotation, fn, names)
+    except ConfigurationError:
+        return None  # a name that is imported for type checkers only
+    if isinstance(annotation, typing.TypeVar):
+        annotation = annotation.__bound__
+        if annotation is None:
+            return None
+        return _given(annotation, fn, names, whole)
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    kind = origin or annotation
+    if annotation is None or annotation is types.NoneType:
+        return ()
+    if kind is typing.Annotated:
+        return _given(arguments[0], fn, names, whole)
+    if kind in (typing.Union, types.UnionType):
+        return _all_of([_given(member, fn, names, whole) for member in arguments])
+    if isinstance(kind, type) and issubclass(kind, NEVER_FRAMES):
+        raise ConfigurationError(
+            f"{_name(fn)} is annotated to return {whole!r}, expected a frame class, None, or an iterable of frames"
+        )
+    if isinstance(kind, type) and issubclass(kind, Frame):
+        return (kind,)
+    if not arguments or not isinstance(origin, type):
+        return None
+    if issubclass(origin, Coroutine):
+        return _given(arguments[-1], fn, names, whole)
+    if issubclass(origin, tuple):
+        return _all_of([_given(item, fn, names, whole) for item in arguments if item is not ...])
+    if issubclass(origin, Iterable | AsyncIterable | Awaitable):
+        return _given(arguments[0], fn, names, whole)
+    return None
+
+
+def _all_of(members: list[tuple[type[Frame], ...] | None]) -> tuple[type[Frame], ...] | None:
+    """The classes of all; None when one is unknown."""
+    if any(member is None for member in members):
+        return None
+    return tuple(dict.fromkeys(t for member in members for t in member or ()))
 
 
 def _name(fn: object) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import attrs
 
-from trio_pipes._base import check_count, refuse
+from trio_pipes._base import check_count, check_instance
 
 from ._frames import ControlFrame, DataFrame, SystemFrame
 
@@ -38,8 +38,9 @@ class AudioFrame(DataFrame):
     channels: int = 1
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.audio, bytes | bytearray | memoryview):
-            raise refuse(f"{type(self).__name__}(audio", self.audio, "bytes: 16-bit samples")
+        check_instance(
+            f"{type(self).__name__}(audio", self.audio, bytes | bytearray | memoryview, "bytes: 16-bit samples"
+        )
         check_count(f"{type(self).__name__}(sample_rate", self.sample_rate, "a rate in Hz, of at least 1")
         check_count(f"{type(self).__name__}(channels", self.channels)
 

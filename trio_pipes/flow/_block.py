@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import typing
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -19,15 +20,29 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
-from trio_pipes._base import REQUESTED, ConfigurationError, Requested, check_name, default_name
+from trio_pipes._base import (
+    REQUESTED,
+    ConfigurationError,
+    FrameTimeout,
+    Requested,
+    check_name,
+    check_timeout,
+    default_name,
+)
 
 from ._annotations import caller_names, first_annotation, frame_types
-from ._frames import LIFECYCLE, DataFrame, Direction, ErrorFrame, Frame
+from ._deadline import check_deadline, deadline_of, has_deadline, is_interruptible, missed
+from ._fits import Types, check_takes
+from ._frames import ADDRESSED, LIFECYCLE, DataFrame, Direction, ErrorFrame, Frame
 from ._lane import Inbox
+from ._metrics import ProcessorMetrics
 from ._node import Node
-from ._params import ErrorPolicy
+from ._params import ErrorPolicy, check_error_policy
+from ._pause import BY_CALL, add_pause
 from ._processor import FrameProcessor, Recipe
+from ._timeout import frame_timeout
 from ._turn import FRAMES_A_TURN
+from ._usable import set_unusable, set_usable
 
 if TYPE_CHECKING:
     from ._contracts import Run
@@ -57,9 +72,15 @@ class Frames(Generic[F]):
 
     @contextmanager
     def interruptible(self) -> Iterator[trio.CancelScope]:
-        """An interrupt that makes the frame in hand stale stops the code in here; the loop goes on."""
+        """An interrupt that makes the frame in hand stale stops the code in here; the loop goes on.
+
+        So does the deadline of the frame in hand.
+        """
         node = self._node
+        frame = node.inbox.frame
+        deadline = deadline_of(frame) if frame is not None and has_deadline(frame) else math.inf
         with trio.CancelScope() as scope:
+            scope.deadline = deadline
             node.scopes.append(scope)
             if node.stale:
                 scope.cancel(reason="the frame in hand is stale")
@@ -67,6 +88,8 @@ class Frames(Generic[F]):
                 yield scope
             finally:
                 node.scopes.remove(scope)
+        if frame is not None and scope.cancelled_caught and not node.stale and deadline <= trio.current_time():
+            node.failed(missed(frame, node.name), frame)
 
     def pass_rest(self) -> None:
         """Allow the block to return before the end: what still comes then passes by."""
@@ -92,6 +115,21 @@ class Out:
         self._node.engine.ask_interrupt()
         return REQUESTED
 
+    def set_unusable(self, reason: str, exception: Exception | None = None) -> Requested:
+        """Say that the block cannot do its work any more; see `FrameProcessor.set_unusable`."""
+        set_unusable(self._node, reason, exception)
+        return REQUESTED
+
+    def set_usable(self) -> Requested:
+        """Say that it can do its work again."""
+        set_usable(self._node)
+        return REQUESTED
+
+    @property
+    def metrics(self) -> ProcessorMetrics:
+        """Measures this block's times and usage; see `FrameProcessor.metrics`."""
+        return cast("FrameProcessor", self._node.processor).metrics
+
     @property
     def task(self) -> Any:
         """The `PipelineTask` that runs this block."""
@@ -103,12 +141,18 @@ class Block(Recipe):
     """What `@processor` makes of a function. Each pipeline makes a processor of its own from it."""
 
     def __init__(
-        self, fn: BlockFunction, types: tuple[type[Frame], ...], name: str | None, on_error: ErrorPolicy | None
+        self,
+        fn: BlockFunction,
+        types: tuple[type[Frame], ...],
+        name: str | None,
+        on_error: ErrorPolicy | None,
+        timeout: float | None,
     ) -> None:
         self._fn = fn
         self._types = types
         self._name = name
         self._on_error = on_error
+        self._timeout = timeout
         self.__wrapped__ = fn
         self.__doc__ = fn.__doc__
 
@@ -117,25 +161,41 @@ class Block(Recipe):
 
     def _make(self) -> FrameProcessor:
         name = self._name or default_name(self, getattr(self._fn, "__name__", "processor"))
-        block = BlockProcessor(self._fn, self._types, name)
+        block_class = BlockProcessor if self._timeout is None else TimedBlockProcessor
+        block = block_class(self._fn, self._types, name)
         block.on_error = self._on_error
+        block.frame_timeout = self._timeout
         return block
 
 
 @overload
 def processor(fn: BlockFunction, /) -> Block: ...
 @overload
-def processor(*, name: str | None = None) -> Callable[[BlockFunction], Block]: ...
 def processor(
-    fn: BlockFunction | None = None, /, *, name: str | None = None
+    *, name: str | None = None, on_error: ErrorPolicy | None = None, timeout: float | None = None
+) -> Callable[[BlockFunction], Block]: ...
+def processor(
+    fn: BlockFunction | None = None,
+    /,
+    *,
+    name: str | None = None,
+    on_error: ErrorPolicy | None = None,
+    timeout: float | None = None,
 ) -> Block | Callable[[BlockFunction], Block]:
     """Make a processor of an async function of `frames` and `out`, which runs once for each run.
 
     `frames: Frames[SomeFrame]` (bare: any data frame) names what it takes. Set-up is the code before it asks for
-    its first frame. Raises `ConfigurationError` when the function or an annotation has another form.
+    its first frame.
+
+    A block that has failed cannot go on, so its error fails the task. With `on_error=ErrorPolicy.REPORT` here it is
+    reported instead, the block is unusable, and what still comes passes by. `timeout` is the seconds from one frame
+    until the next is asked for; more is a `FrameTimeout`, and stops the block.
+
+    Raises `ConfigurationError` when the function, an annotation or a setting has another form.
     """
-    if name is not None:
-        check_name("processor(name", name)
+    check_name("processor(name", name, optional=True)
+    check_error_policy("processor(on_error", on_error, optional=True)
+    check_timeout("processor(timeout", timeout)
     names = caller_names(1)
     form = "async def f(frames: Frames[SomeFrame], out: Out) -> None"
 
@@ -154,7 +214,7 @@ def processor(
                 f"{fn.__qualname__} is annotated to take {', '.join(special)}, expected data or control frames. "
                 "A block that must answer system or lifecycle frames is a FrameProcessor class."
             )
-        return Block(fn, types, name, None)
+        return Block(fn, types, name, on_error, timeout)
 
     return decorate if fn is None else decorate(fn)
 
@@ -210,21 +270,22 @@ class BlockInbox(Inbox):
 class BlockNode(Node):
     """The node of a block: its body takes the place of the drain loop."""
 
-    __slots__ = ("left", "passing", "ready", "scopes", "stale", "types")
+    __slots__ = ("left", "passing", "ready", "returned", "scopes", "stale", "types")
 
     inbox: BlockInbox
 
     def __init__(self, processor: BlockProcessor) -> None:
         super().__init__(processor)
-        self.types = processor.types
 
     def attach(self, engine: Run) -> None:
         super().attach(engine)
+        self.types = cast("BlockProcessor", self.processor).types
         self.ready = trio.Event()  # set-up is over: the body has asked for its first frame
         self.passing = False
         self.stale = False  # an interrupt came while the frame in hand was handled
         self.scopes: list[trio.CancelScope] = []
         self.left = FRAMES_A_TURN
+        self.returned = False  # the body has
 
     @property
     def has_own_lane(self) -> bool:
@@ -248,15 +309,11 @@ class BlockNode(Node):
         inbox.begin()
         frames: Frames[Any] = Frames(self)
         try:
-            await cast("BlockProcessor", self.processor).fn(frames, Out(self))
-            if not (inbox.terminal or self.passing):
-                raise RuntimeError(
-                    f"{self.name!r} returned before the end of the run. Iterate over all frames, or call "
-                    "frames.pass_rest() to let the rest pass by."
-                )
+            await self._run_function(frames)
             self.ready.set()
             self.done_with_frame()
-            self.types = ()
+            self.returned = True
+            self.refresh()
             while not inbox.terminal:
                 await self._advance()
             self.shown = self.engine.last
@@ -270,6 +327,27 @@ class BlockNode(Node):
             self.ready.set()
             inbox.end()
             self.engine.check_quiet()
+
+    async def _run_function(self, frames: Frames[Any]) -> None:
+        """Raises what the body does, unless its own policy is to report that."""
+        processor = cast("BlockProcessor", self.processor)
+        try:
+            await self.call(processor.fn, frames)
+            if not (self.inbox.terminal or self.passing):
+                raise RuntimeError(
+                    f"{self.name!r} returned before the end of the run. Iterate over all frames, or call "
+                    "frames.pass_rest() to let the rest pass by."
+                )
+        except Exception as exc:
+            if processor.on_error is not ErrorPolicy.REPORT or self.engine.over:
+                raise
+            self.note(exc, self.inbox.frame)
+            set_unusable(self, str(exc) or repr(exc), exc)
+            self.passing = True
+
+    async def call(self, fn: BlockFunction, frames: Frames[Any]) -> None:
+        """Run the body."""
+        await fn(frames, Out(self))
 
     async def next_frame(self) -> Frame:
         """The next frame for the body; passes on what is not."""
@@ -299,21 +377,20 @@ class BlockNode(Node):
         if self.left <= 0 or engine.turn.spent():
             self.left = FRAMES_A_TURN
             await checkpoint()
+            if self.pauses:
+                await self._sit_out()
         elif engine.over:
             await checkpoint_if_cancelled()
         while not q:
             engine.check_quiet()
             await inbox.park()
+            if self.pauses:
+                await self._sit_out()
         frame = q.popleft()
         inbox.admit()
         inbox.since = engine.turn.now
-        self.exit.quick = self.exit.open
-        if frame._lane == LIFECYCLE:
-            if frame is engine.last:
-                inbox.terminal = True  # it is handed on when the body has returned
-            else:
-                self.shown = frame
-                await self.carry(frame)
+        self.quick = self.open
+        if frame.interruptible is not True and await self._advance_special(frame):
             return None
         if isinstance(frame, self.types):
             inbox.frame = frame
@@ -324,6 +401,32 @@ class BlockNode(Node):
         await self.below.accept(frame, nowait=False)
         self.done_with_frame()
         return None
+
+    async def _advance_special(self, frame: Frame) -> bool:
+        """Whether it was a frame for the engine, or one that comes too late."""
+        if frame._lane == LIFECYCLE:
+            if frame is self.engine.last:
+                self.inbox.terminal = True  # it is handed on when the body has returned
+            else:
+                self.shown = frame
+                await self.carry(frame)
+            return True
+        if frame._lane == ADDRESSED and self.is_meant(frame):
+            add_pause(self, BY_CALL)
+            return True
+        if has_deadline(frame):
+            try:
+                check_deadline(frame, self.name)
+            except FrameTimeout as exc:
+                self.failed(exc, frame)
+                return True
+        return False
+
+    async def _sit_out(self) -> None:
+        """Wait while the block is paused."""
+        while self.pauses and self.started:
+            self.engine.check_quiet()
+            await self.inbox.park()
 
     def became_stale(self) -> None:
         """An interrupt: the frame in hand is stale, and so is what the body pushes for it."""
@@ -339,15 +442,47 @@ class BlockNode(Node):
 
     def refresh(self) -> None:
         super().refresh()
+        passing = self.returned or self.unusable is not None
+        self.types = () if passing else cast("BlockProcessor", self.processor).types
+        if self.pauses:
+            self.left = 0  # look up before the next frame
         if self.stale:
             self.open = self.quick = False
 
     async def push_slow(self, frame: Frame, direction: Direction = Direction.DOWNSTREAM) -> None:
-        if self.stale and getattr(frame, "interruptible", False) is True and not self.engine.over:
+        if self.stale and is_interruptible(frame) and not self.engine.over:
             self.stale_dropped += 1
             await checkpoint()
             return
         await super().push_slow(frame, direction)
+
+
+class TimedBlockNode(BlockNode):
+    """The node of a block with a timeout."""
+
+    __slots__ = ("watch",)
+
+    def attach(self, engine: Run) -> None:
+        super().attach(engine)
+        self.watch = trio.CancelScope()  # round the body; its deadline is that of the frame in hand
+
+    async def call(self, fn: BlockFunction, frames: Frames[Any]) -> None:
+        with self.watch:
+            await super().call(fn, frames)
+        if self.watch.cancelled_caught:
+            frame, seconds = self.inbox.frame, self.processor.frame_timeout
+            assert frame is not None
+            assert seconds is not None
+            raise frame_timeout(self.name, frame, seconds)
+
+    async def next_frame(self) -> Frame:
+        if self.watch.cancel_called:
+            await checkpoint()  # it was late, and has not noticed
+        self.watch.deadline = math.inf
+        frame = await super().next_frame()
+        assert self.processor.frame_timeout is not None
+        self.watch.deadline = trio.current_time() + self.processor.frame_timeout
+        return frame
 
 
 class BlockProcessor(FrameProcessor):
@@ -359,3 +494,13 @@ class BlockProcessor(FrameProcessor):
         self.fn = fn
         self.types = types
         self.name = name
+
+    def _comes_of(self, coming: Types | None) -> Types | None:
+        check_takes(self.name, self.types, coming)
+        return None
+
+
+class TimedBlockProcessor(BlockProcessor):
+    """A block with a timeout."""
+
+    _node_class: ClassVar[type[Node]] = TimedBlockNode

@@ -1,22 +1,27 @@
-"""Branches side by side: a fork that hands every frame to each, and a join that lets each out once.
+"""Branches side by side: a fork that hands frames to them, and a join that lets each frame out once.
 
 A frame object that passes through several branches unchanged comes to the join once from each. The join lets
 the first through. What it remembers for that lives as long as the frame itself, by a weak reference, so a
 long session remembers nothing but the frames that are still somewhere.
+
+Here every branch gets every frame. Other shapes are subclasses: `sides_for` of a fork says which branches an
+ordered frame goes to. System and lifecycle frames always go to all.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 from weakref import ref
 
 from ._frames import Direction, Frame, StartFrame
 from ._node import Node
+from ._processor import FrameProcessor
 
 if TYPE_CHECKING:
     from ._contracts import Receiver, Run, Works
 
-__all__ = ["ForkNode", "Join", "JoinSide"]
+__all__ = ["ForkNode", "ForkSide", "Join", "JoinSide"]
 
 DOWN = Direction.DOWNSTREAM
 
@@ -51,12 +56,29 @@ class ForkNode(Node):
 
     def __init__(self, processor: Works, branches: int) -> None:
         super().__init__(processor)
-        self.sides = [_ForkSide(self, i) for i in range(branches)]
+        self.sides: Sequence[ForkSide] = [ForkSide(self, i) for i in range(branches)]
         self.below = _Fan(self)
 
     def attach(self, engine: Run) -> None:
         super().attach(engine)
         self.up_once = _Once()
+        if type(self.processor).process_frame is FrameProcessor.process_frame:
+            self.process = self._hand_on
+
+    async def _hand_on(self, frame: Frame, direction: Direction) -> None:
+        """As the processor would by its push, without the detour at an ordinary moment."""
+        if self.open and frame.interruptible is True:
+            await self.below.accept(frame, nowait=False)
+        else:
+            await self.push_slow(frame, direction)
+
+    def sides_for(self, frame: Frame) -> Sequence[ForkSide]:
+        """The branches that an ordered frame from above goes to."""
+        return self.sides
+
+    @property
+    def may_be_unusable(self) -> bool:
+        return False
 
     def takes_up(self, frame: Frame) -> bool:
         return False
@@ -75,7 +97,7 @@ class _Fan:
         self.fork = fork
 
     async def accept(self, frame: Frame, nowait: bool) -> None:
-        for side in self.fork.sides:
+        for side in self.fork.sides_for(frame):
             await side.below.accept(frame, nowait)
 
     async def accept_lifecycle(self, frame: Frame) -> None:
@@ -90,7 +112,7 @@ class _Fan:
         raise AssertionError("the sides of the fork get what comes up")
 
 
-class _ForkSide:
+class ForkSide:
     """What the first processor of a branch has above it."""
 
     below: Receiver
@@ -119,19 +141,32 @@ class Join:
 
     above: Receiver  # nothing uses it: the sides know their branches
     below: Receiver
+    runs_functions: ClassVar[bool] = True
+    """Whether functions below may run within the pushes of the branches' last processors."""
 
-    def __init__(self, branches: int) -> None:
+    def __init__(self, processor: Works, branches: int) -> None:
+        self.name = processor.name
         self.sides = [JoinSide(self, i) for i in range(branches)]
+        self.fuses = self.runs_functions
 
-    def attach(self) -> None:
+    def attach(self, engine: Run) -> None:
         """Begin a run."""
+        self.engine = engine
         self._down_once = _Once()
         self._arrived: dict[Frame, int] = {}  # lifecycle frames, and how many branches have handed them on
         self._passed_start = False
         self._early: list[Frame] = []  # from branches that have started before the others
 
+    def passes(self, frame: Frame, branch: int) -> bool:
+        """Whether a frame that comes out of a branch is let out here."""
+        return self._down_once.lets_through(frame, branch)
+
+    def open_above(self) -> Sequence[JoinSide]:
+        """The branches that frames from below enter."""
+        return self.sides
+
     async def out(self, frame: Frame, branch: int, nowait: bool) -> None:
-        if not self._down_once.lets_through(frame, branch):
+        if not self.passes(frame, branch):
             return
         if self._passed_start:
             await self.below.accept(frame, nowait)
@@ -151,7 +186,7 @@ class Join:
             self._passed_start = True
 
     def urgent_out(self, frame: Frame, branch: int) -> None:
-        if self._down_once.lets_through(frame, branch):
+        if self.passes(frame, branch):
             self.below.accept_urgent(frame, DOWN)
 
     def drop_stale(self) -> int:
@@ -163,11 +198,11 @@ class Join:
     # -- from below
 
     def accept_up(self, frame: Frame) -> None:
-        for side in self.sides:
+        for side in self.open_above():
             side.above.accept_up(frame)
 
     def accept_urgent(self, frame: Frame, direction: Direction) -> None:
-        for side in self.sides:
+        for side in self.open_above():
             side.above.accept_urgent(frame, direction)
 
     async def accept(self, frame: Frame, nowait: bool) -> None:

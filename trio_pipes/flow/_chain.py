@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import trio
 
-from ._frames import ORDERED, Frame
+from ._frames import LIFECYCLE, URGENT, Frame
 from ._turn import FRAMES_A_TURN
 
 __all__ = ["Chain"]
@@ -42,8 +42,8 @@ class Link(Protocol):
     @property
     def function(self) -> Callable[[Frame], Any]: ...
 
-    @property
-    def exit(self) -> Any: ...
+    quick: bool
+    open: bool
 
     async def stop_reading(self) -> bool: ...
 
@@ -111,7 +111,7 @@ class Chain:
     async def push_result(self, result: Result) -> None:
         """Push what came out of the row."""
         head, tail = self.nodes[0], self.nodes[-1]
-        tail.exit.quick = tail.exit.open
+        tail.quick = tail.open
         if isinstance(result, Frame):
             await tail.push(result)
         elif result is not None:
@@ -167,7 +167,7 @@ class Chain:
             return None
         if not isinstance(result, Frame):
             return self._each_of(i, result, frame)
-        if result._lane != ORDERED:
+        if result._lane in (LIFECYCLE, URGENT):
             self.nodes[i].emit_special(result)
             return None
         if i + 1 == len(self.nodes):

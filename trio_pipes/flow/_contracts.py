@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMappi
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from trio import CancelScope
+from trio import CancelScope, Event
 from trio.lowlevel import Task
 
-from ._frames import Direction, ErrorFrame, Frame
-from ._params import ErrorPolicy, PipelineParams
+from ._frames import Direction, ErrorFrame, Frame, PauseUrgentFrame, ResumeFrame
+from ._params import ErrorPolicy, PipelineParams, UnusablePolicy
 from ._turn import Turn
 
 __all__ = ["FrameObserver", "InboxOwner", "LaneOwner", "Owner", "Receiver", "Row", "Run", "Serves", "Works"]
@@ -41,10 +41,17 @@ class Works(Protocol):
     name: str
     inline: bool
     on_error: ErrorPolicy | None
+    on_unusable: UnusablePolicy | None
+    frame_timeout: float | None
+
+    @property
+    def _node(self) -> Any: ...
 
     async def process_frame(self, frame: Frame, direction: Direction) -> None: ...
 
     async def on_interrupt(self) -> None: ...
+
+    def _handler(self) -> Callable[[Frame, Direction], Awaitable[None]]: ...
 
     def _bind(self, node: Any) -> None: ...
 
@@ -72,6 +79,8 @@ class Owner(Protocol):
     name: str
     task: Any
     """What processors see as their task."""
+    interrupts: int
+    """Interrupts that have taken effect in this run."""
 
     def asked(self, frame: Frame) -> None:
         """A processor pushed a lifecycle frame of its own, or a request such as `EndTaskFrame`."""
@@ -84,6 +93,9 @@ class Owner(Protocol):
 
     def error_reported(self, frame: ErrorFrame) -> None:
         """An error has come up to the source, or a fatal one has happened."""
+
+    def usable_changed(self, processor: Any, *, usable: bool) -> None:
+        """A processor says that it cannot do its work any more, or that it can again."""
 
     def broken_off(self) -> None:
         """The run is over before its end: it was cancelled or has failed. Called once or more."""
@@ -116,7 +128,16 @@ class Run(Protocol):
 
     def spawn(self, fn: Callable[..., Awaitable[object]], *args: Any) -> None: ...
 
+    def enter(self, nodes: Any) -> dict[Any, Event]: ...
+
+    async def leave(self, nodes: Any, *, cancelled: bool) -> None: ...
+
     def is_own(self, frame: Frame) -> bool: ...
+
+    @property
+    def is_ending(self) -> bool: ...
+
+    def pause_or_resume(self, frame: PauseUrgentFrame | ResumeFrame) -> None: ...
 
     def request(self, frame: Frame) -> None: ...
 
@@ -202,6 +223,9 @@ class InboxOwner(LaneOwner, Protocol):
     """What the ordered downstream lane asks besides."""
 
     shares_task: bool
+    quick: bool
+    open: bool
+    late_dropped: int
 
     @property
     def process(self) -> Any:
@@ -210,7 +234,3 @@ class InboxOwner(LaneOwner, Protocol):
     @property
     def row(self) -> Row | None:
         """The functions that begin with this node, if it is one."""
-
-    @property
-    def exit(self) -> Any:
-        """The node that what comes of a frame leaves by."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from ._frames import Direction, EndFrame, ErrorFrame, FlushMarker, Frame, StartFrame, StopFrame
+from ._frames import Direction, EndFrame, ErrorFrame, FlushMarker, Frame, Heartbeat, StartFrame, StopFrame
 from ._lane import Lane
 
 if TYPE_CHECKING:
@@ -168,6 +168,9 @@ class Sink(_End):
             return
         if self.engine.observed:
             self.engine.observed.on_reached(frame, self.direction)
+        if isinstance(frame, Heartbeat):
+            self._heartbeat(frame)
+            return
         for output in tuple(self.outputs):  # a lifecycle frame never waits for a reader
             if isinstance(frame, output.types):
                 try:
@@ -182,6 +185,17 @@ class Sink(_End):
             self.engine.start_reached_sink()
         elif isinstance(frame, EndFrame | StopFrame):
             self.engine.last_reached_sink()
+
+    def _heartbeat(self, frame: Heartbeat) -> None:
+        """Where an output is full it is left out: one that nobody reads must not pile them up."""
+        for output in [output for output in self.outputs if isinstance(frame, output.types)]:
+            try:
+                output.channel.send_nowait(frame)
+            except trio.WouldBlock:
+                pass
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self.close(output)
+        frame.reached()
 
     async def _send_later(self, output: Output, frame: Frame) -> None:
         try:

@@ -19,7 +19,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,9 +29,10 @@ from trio.lowlevel import Task, current_task
 from trio_pipes._base import EndTimeout, FloodError, PipesError, SetupTimeout, StartTimeout
 
 from ._block import BlockNode
-from ._frames import EndFrame, ErrorFrame, Frame, StartFrame, StopFrame
+from ._frames import EndFrame, ErrorFrame, Frame, PauseUrgentFrame, ResumeFrame, StartFrame, StopFrame
 from ._graph import Graph
 from ._interrupt import interrupt_all, lane_of
+from ._pause import BY_CALL, add_pause, end_pauses, remove_pause
 from ._pool import Pool
 from ._setup import Lifespan
 from ._turn import turn_of_this_run
@@ -94,10 +95,11 @@ class Engine:
         """
         self.outer = outer
         self._on_started = on_started
-        # One works, and one comes to see whether it is held up; where only one lane is ever busy, nobody need wait for that.
-        self.pool = Pool(self, spare=min(2, sum(node.has_own_lane for node in self.nodes)))
         with turn_of_this_run() as self.turn:
             self.graph.attach(self)
+            # One works, and one comes to see whether it is held up; where only one lane is ever busy, nobody need wait
+            # for that.
+            self.pool = Pool(self, spare=min(2, sum(node.has_own_lane for node in self.nodes)))
             try:
                 await self._run(feed)
             except Exception as exc:  # noqa: BLE001  (kept, and raised below)
@@ -144,19 +146,33 @@ class Engine:
                     lifespan.close(cancelled=self.broken_off)
                 await self._watch_cleanup()  # noqa: ASYNC102  (shielded there)
 
-    async def _set_up(self) -> None:
-        began = trio.current_time()
+    def enter(self, nodes: Iterable[Node]) -> dict[Node, trio.Event]:
+        """Begin the set-up of nodes; gives an event for each that has any."""
         waiting: dict[Node, trio.Event] = {}
-        for node in self.nodes:
+        for node in nodes:
             if isinstance(node, BlockNode):
                 waiting[node] = node.ready
-                self.spawn(node.run_body)
+                node.engine.spawn(node.run_body)
             manager = node.processor._lifespan_or_none()
             if manager is not None:
-                lifespan = Lifespan(node, manager, self)
+                lifespan = Lifespan(node, manager, node.engine)
                 self._lifespans.append(lifespan)
                 waiting[node] = lifespan.ready
                 self.outer.start_soon(lifespan.run)
+        return waiting
+
+    async def leave(self, nodes: Container[Node], *, cancelled: bool) -> None:
+        """Leave the lifespans of nodes that the run goes on without, and wait for their cleanup."""
+        leaving = [lifespan for lifespan in self._lifespans if lifespan.node in nodes]
+        for lifespan in leaving:
+            lifespan.close(cancelled=cancelled)
+        for lifespan in leaving:
+            await lifespan.done.wait()
+            self._lifespans.remove(lifespan)
+
+    async def _set_up(self) -> None:
+        began = trio.current_time()
+        waiting = self.enter(self.nodes)
         if not waiting:
             return
         with trio.move_on_after(self.params.setup_timeout) as scope:
@@ -223,11 +239,26 @@ class Engine:
     def end_behind(self, last: EndFrame | StopFrame) -> None:
         """Send the last frame down, behind everything that was fed in."""
         self.last = last
-        self.graph.first.inbox.put(last)
+        self.graph.first.inbox.enqueue((last,))  # as what was queued in this pass: an interrupt counts from behind
 
     def ending(self) -> None:
-        """The end was asked for: its time runs."""
+        """The end was asked for: its time runs, and what is paused goes on."""
         self._ending.set()
+        for node in self.nodes:
+            end_pauses(node, all_of_them=False)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the end was asked for."""
+        return self._ending.is_set()
+
+    def pause_or_resume(self, frame: PauseUrgentFrame | ResumeFrame) -> None:
+        """Pause or resume the processor that a frame names. Raises `ConfigurationError` when there is none."""
+        node = self.graph.find(frame.processor)
+        if isinstance(frame, ResumeFrame):
+            remove_pause(node, BY_CALL)
+        else:
+            add_pause(node, BY_CALL)
 
     def cancel(self, reason: str | None) -> None:
         """Cancel the run now."""

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from trio_pipes._base import check_flag, next_id, refuse
+from trio_pipes._base import check_flag, check_instance, next_id, refuse
 
 __all__ = [
     "CancelFrame",
@@ -32,6 +32,9 @@ __all__ = [
     "InterruptionFrame",
     "InterruptionTaskFrame",
     "MetricsFrame",
+    "PauseFrame",
+    "PauseUrgentFrame",
+    "ResumeFrame",
     "StartFrame",
     "StopFrame",
     "StopTaskFrame",
@@ -51,6 +54,7 @@ class Direction(Enum):
 ORDERED: Final = 0
 LIFECYCLE: Final = 1
 URGENT: Final = 2
+ADDRESSED: Final = 3  # ordered, and meant for the engine at one processor
 
 
 @attrs.define(eq=False)
@@ -126,7 +130,7 @@ class ControlFrame(Frame):
 
 def _never_interruptible(frame: Frame, _: object, value: bool) -> None:
     if value is not False:
-        raise refuse(f"{type(frame).__name__}(interruptible", value, "False: a lifecycle frame survives interrupts")
+        raise refuse(f"{type(frame).__name__}(interruptible", value, "False: such a frame survives interrupts")
 
 
 @attrs.define(eq=False)
@@ -203,6 +207,40 @@ class InterruptionTaskFrame(SystemFrame):
     """Pushed from inside, in either direction: asks for an interrupt."""
 
 
+def _addressee(frame: Frame, _: object, value: object) -> None:
+    if isinstance(value, type) or not (hasattr(value, "process_frame") or (isinstance(value, str) and value)):
+        raise TypeError(
+            f"{type(frame).__name__}(processor={value!r}): expected a processor of the pipeline, or its name "
+            '(an @each or @processor function makes one in each pipeline: give it a name, each(name="..."))'
+        )
+
+
+@attrs.define(eq=False)
+class PauseFrame(ControlFrame):
+    """Pauses a processor, itself or by its name, when it has come to it: what was pushed before is handled.
+
+    It travels as any control frame does, and ends at that processor, which is not shown it.
+    """
+
+    interruptible: bool = attrs.field(default=False, kw_only=True, repr=False, validator=_never_interruptible)
+    processor: Any = attrs.field(validator=_addressee)
+    _lane: ClassVar[int] = ADDRESSED
+
+
+@attrs.define(eq=False)
+class PauseUrgentFrame(SystemFrame):
+    """Pauses a processor, itself or by its name, at once; acts where it is pushed or queued."""
+
+    processor: Any = attrs.field(validator=_addressee)
+
+
+@attrs.define(eq=False)
+class ResumeFrame(SystemFrame):
+    """Resumes what a `PauseFrame` or `pause()` has paused; acts where it is pushed or queued."""
+
+    processor: Any = attrs.field(validator=_addressee)
+
+
 @attrs.define(eq=False)
 class ErrorFrame(SystemFrame):
     """An error on its way upstream."""
@@ -215,10 +253,8 @@ class ErrorFrame(SystemFrame):
     """Ends the task."""
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.error, str):
-            raise refuse("ErrorFrame(error", self.error, "a string")
-        if not (self.exception is None or isinstance(self.exception, Exception)):
-            raise refuse("ErrorFrame(exception", self.exception, "an Exception (an instance), or None")
+        check_instance("ErrorFrame(error", self.error, str, "a string")
+        check_instance("ErrorFrame(exception", self.exception, Exception, "an exception (an instance)", optional=True)
         check_flag("ErrorFrame(fatal", self.fatal)
 
 
@@ -228,6 +264,15 @@ class HeartbeatFrame(ControlFrame):
 
     timestamp: int = 0
     """Nanoseconds of the task's clock when it was sent."""
+
+
+@attrs.define(eq=False)
+class Heartbeat(HeartbeatFrame):
+    """The heartbeat that a task sends. The engine carries it, as it does lifecycle frames, so no processor can lose one."""
+
+    interruptible: bool = attrs.field(default=False, kw_only=True, repr=False, validator=_never_interruptible)
+    reached: Any = attrs.field(default=None, kw_only=True, repr=False)  # the sink calls it
+    _lane: ClassVar[int] = LIFECYCLE
 
 
 @attrs.define(eq=False)

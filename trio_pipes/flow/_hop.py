@@ -2,36 +2,30 @@
 
 # The hot path.
 #
-# Most pushes are an ordinary frame going down, at a moment when nothing else is up. Three looks tell:
+# Most pushes are an ordinary frame going down, at a moment when nothing else is up. Two looks tell:
 #
 #   frame.interruptible   only ordinary frames are. `is True` also turns away a frame *class* pushed by mistake,
 #                         whose attribute is a descriptor.
-#   node.quick            set (to `node.open`) by the drain loop when it hands out a frame, taken away by the first
-#                         push, cleared by whatever must be noticed: an interrupt, a cancel, the end, an observer.
-#                         So a handler that pushes on and on comes by `push_slow`, where it gives way to others.
-#   below.frame is None   the neighbour that shares the task is idle and may be handed a frame. While it may
-#                         not, a placeholder stands there.
-#
-# Within a run of neighbours that share a task only the last hop looks at `quick`, since all that comes of a frame
-# leaves by it. The others count: a neighbour that drops everything must not let its pusher go on for ever.
+#   node.quick            set (to `node.open`) by whoever hands the node a frame, taken away by the first push,
+#                         cleared by whatever must be noticed: an interrupt, a cancel, the end, an observer, a
+#                         neighbour that may not be handed frames. So a handler that pushes on and on comes by
+#                         `push_slow`, where it gives way to others.
 #
 # A frame may be handed over within the task only by the task that serves the head, because another task's
 # handler could not be stopped by the head's cancel scope. A processor that has a `lifespan` may have helper
 # tasks that push; there `cr_running` of the serving task's coroutine tells who it is, for a third of what asking
-# Trio for the current task costs. Lanes that have a task of their own close the short way while they do.
+# Trio for the current task costs. Lanes that are served by themselves close the short way while they are.
 """
 
 from __future__ import annotations
 
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ._each import FunctionNode
 from ._ends import Sink
 from ._frames import Direction, Frame
 from ._node import Node
 from ._processor import FrameProcessor
-from ._turn import FRAMES_A_TURN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -39,9 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["make_push", "make_put"]
 
 DOWN = Direction.DOWNSTREAM
-
-# A push that goes to a neighbour or a function in the same task looks at the clock every so many times.
-LOOK_ROUND: Final = 4
 
 
 def make_push(node: Node) -> Callable[..., Awaitable[None]]:
@@ -123,20 +114,18 @@ def _to_inbox(node: Node, below: Node) -> Callable[..., Awaitable[None]]:
 
 def _to_neighbour(node: Node, below: Node) -> Callable[..., Awaitable[None]]:
     process = below.process
-    left = LOOK_ROUND
-    turn = node.engine.turn
 
     async def push(frame: Frame, direction: Direction = DOWN) -> None:
-        nonlocal left
-        left -= 1
         try:
-            ordinary = below.frame is None and frame.interruptible is True and direction is DOWN
+            ordinary = node.quick and frame.interruptible is True and direction is DOWN
         except AttributeError:
             ordinary = False  # no frame: push_slow says so
         if not ordinary:
             await node.push_slow(frame, direction)
             return
+        node.quick = False
         below.frame = frame
+        below.quick = below.open
         try:
             await process(frame, DOWN)
         except Exception as exc:  # noqa: BLE001  (it is the neighbour's and is handed on there)
@@ -145,12 +134,6 @@ def _to_neighbour(node: Node, below: Node) -> Callable[..., Awaitable[None]]:
             below.frame = None
             if below.attention:
                 below.look_up()
-        if left <= 0:  # behind the push, not before it: what is pushed meanwhile comes after it
-            left = LOOK_ROUND
-            node.pushes += LOOK_ROUND
-            if node.pushes >= FRAMES_A_TURN or perf_counter() > turn.until:
-                node.pushes = 0
-                await node.give_way()
 
     return push
 
@@ -171,23 +154,22 @@ def _guarded(node: Node, push_on: Callable[..., Awaitable[None]]) -> Callable[..
 def _to_chain(node: Node, first: FunctionNode) -> Callable[..., Awaitable[None]]:
     chain = first.chain
     run_for = chain.run_for
-    push_on = first.tail.push
-    left = LOOK_ROUND
-    turn = node.engine.turn
+    tail = first.tail
+    push_on = tail.push
 
     async def push(frame: Frame, direction: Direction = DOWN) -> None:
-        nonlocal left
-        left -= 1
         try:
-            ordinary = node.open and not chain.busy and frame.interruptible is True and direction is DOWN
+            ordinary = node.quick and not chain.busy and frame.interruptible is True and direction is DOWN
         except AttributeError:
             ordinary = False
         if not ordinary:
             await node.push_slow(frame, direction)
             return
+        node.quick = False
         node.chaining = True
         try:
             result = run_for[frame.__class__](frame)
+            tail.quick = tail.open
             if isinstance(result, Frame):
                 await push_on(result)
             elif result is not None:
@@ -196,12 +178,6 @@ def _to_chain(node: Node, first: FunctionNode) -> Callable[..., Awaitable[None]]
             node.chaining = False
             if node.attention:
                 node.look_up()
-        if left <= 0:  # behind the push, not before it: what is pushed meanwhile comes after it
-            left = LOOK_ROUND
-            node.pushes += LOOK_ROUND
-            if node.pushes >= FRAMES_A_TURN or perf_counter() > turn.until:
-                node.pushes = 0
-                await node.give_way()
 
     return push
 

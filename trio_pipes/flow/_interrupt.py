@@ -84,7 +84,7 @@ def _stack(lane: Lane, node: Node) -> list[Node]:
     """The nodes whose handlers run in a lane's task: its own, and neighbours and functions that share it."""
     handlers = [node]
     if lane is node.inbox:
-        handlers += [member for member in node.members if member.has_in_hand()]
+        handlers += [member for member in node.members if member.frame is not None]
     return handlers
 
 

@@ -254,6 +254,7 @@ class Inbox(Lane):
     def let_go(self) -> None:
         """The run is over: whoever waits for room, from outside, waits no more."""
         for task, _ in self.waiting:
+            self.node.late_dropped += 1
             reschedule(task)
         self.waiting.clear()
 
@@ -287,7 +288,7 @@ class Inbox(Lane):
     async def _drain_frames(self) -> bool:
         """The hot loop: ordinary frames, as long as nothing else is up. True: the slice is used up."""
         node, q, turn, waiting = self.node, self.q, self.node.engine.turn, self.waiting
-        exit_, process, popleft = node.exit, node.process, q.popleft
+        process, popleft = node.process, q.popleft
         clock, down = perf_counter, Direction.DOWNSTREAM
         left = FRAMES_A_TURN
         while q:
@@ -299,7 +300,7 @@ class Inbox(Lane):
                 self.admit()
             self.frame = frame
             self.since = turn.now
-            exit_.quick = exit_.open
+            node.quick = node.open
             try:
                 await process(frame, down)
             except Exception as exc:  # noqa: BLE001  (handed on)
@@ -347,7 +348,7 @@ class Inbox(Lane):
         self.admit()
         self.frame = frame
         self.since = turn.now
-        node.exit.quick = False
+        node.quick = False
         await node.take(frame, Direction.DOWNSTREAM)
         self.frame = None
         return perf_counter() > turn.until

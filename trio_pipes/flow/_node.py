@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from ._check import check_frame
+from ._deadline import by_deadline, has_deadline
 from ._frames import (
+    ADDRESSED,
     LIFECYCLE,
     ORDERED,
+    URGENT,
     CancelFrame,
     CancelTaskFrame,
     Direction,
@@ -25,25 +28,27 @@ from ._frames import (
     Frame,
     InterruptionFrame,
     InterruptionTaskFrame,
+    PauseUrgentFrame,
+    ResumeFrame,
     StopTaskFrame,
 )
 from ._lane import Inbox, Lane
 from ._params import ErrorPolicy
+from ._pause import BY_CALL, NO_PAUSES, Pause, add_pause
 from ._statistics import NodeStatistics, lane_statistics
 from ._turn import FRAMES_A_TURN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    import trio
+
     from ._contracts import Receiver, Row, Run, Works
 
-__all__ = ["CLOSED", "Node"]
+__all__ = ["Node"]
 
 DOWN = Direction.DOWNSTREAM
 UP = Direction.UPSTREAM
-
-# Stands in `node.frame` of a node that may not be handed frames within the task.
-CLOSED = Frame()
 
 # Asked of the task, whichever way they are pushed; they act where they are pushed.
 REQUESTS = (EndTaskFrame, StopTaskFrame, CancelTaskFrame, InterruptionTaskFrame, CancelFrame)
@@ -60,7 +65,6 @@ class Node:
         "early",
         "ended",
         "engine",
-        "exit",
         "foreign",
         "frame",
         "functions",
@@ -72,11 +76,13 @@ class Node:
         "name",
         "open",
         "passed_start",
+        "pauses",
         "process",
         "processor",
         "push",
         "pushes",
         "quick",
+        "resumed",
         "returning",
         "row",
         "shares_task",
@@ -84,6 +90,7 @@ class Node:
         "stale_dropped",
         "started",
         "turn_number",
+        "unusable",
         "unwinding",
         "up",
         "urgent_down",
@@ -96,8 +103,6 @@ class Node:
     head: Node
     process: Callable[[Frame, Direction], Awaitable[None]]
     push: Callable[..., Awaitable[None]]
-    exit: Node
-    """The last of those below that work in this node's task: what comes of a frame leaves by it."""
 
     def __init__(self, processor: Works) -> None:
         self.processor = processor
@@ -105,19 +110,19 @@ class Node:
         self.functions: tuple[Node, ...] = ()  # synchronous functions that run within this node's pushes
         self.members: list[Node] = []  # of a head: the nodes below that share its task, in order
         self.shares_task = False
+        self.pauses: frozenset[Pause] = NO_PAUSES  # who pauses it
         self.row: Row | None = None  # of a synchronous function: the compiled row of functions that begins here
 
     def attach(self, engine: Run) -> None:
         """Begin a run."""
         self.engine = engine
-        self.process = self.processor.process_frame
+        self.process = self.processor._handler()
         self.inbox = self._make_inbox(engine.params.queue_size)
         self.inbox.limit = engine.params.lane_limit
         self.up: Lane | None = None
         self.urgent_down: Lane | None = None
         self.urgent_up: Lane | None = None
-        # In hand, when it was handed over within the head's task; or CLOSED.
-        self.frame: Frame | None = CLOSED if self.shares_task else None
+        self.frame: Frame | None = None  # in hand, when it was handed over within the head's task
         self.quick = False  # the next push may take the short way
         self.open = False  # pushes may take the short way at all
         self.pushes = 0  # since the last time a push of this node gave way to others
@@ -133,6 +138,9 @@ class Node:
         self.unwinding = 0  # handlers of this node that an interrupt has stopped and that have not ended
         self.chaining = False  # a push of this node is inside the functions fused below it
         self.returning: Lane | None = None  # when this node's handler returns, those that wait in this lane are stopped
+        self.pauses = NO_PAUSES
+        self.resumed: trio.Event | None = None  # for those who wait for the end of the pauses
+        self.unusable: str | None = None  # why frames pass by
         self.stale_dropped = 0
         self.late_dropped = 0
 
@@ -140,6 +148,16 @@ class Node:
         return Inbox(self, bound)
 
     # -- what this node takes; the kinds of processor answer differently
+
+    @property
+    def may_pause(self) -> bool:
+        """Whether it can be paused by itself."""
+        return True
+
+    @property
+    def may_be_unusable(self) -> bool:
+        """Whether frames can pass by it alone."""
+        return self.may_pause
 
     def takes_up(self, frame: Frame) -> bool:
         return True
@@ -172,28 +190,25 @@ class Node:
         """Whether the head's task, and nobody else, pushes to an idle node, and an interrupt may stop it all."""
         head = self.head.inbox
         return (
-            frame.interruptible
-            and self._is_idle()
+            frame.interruptible is True
+            and self.frame is None
+            and self.is_free()
             and head.coro is not None
             and head.coro.cr_running
             and head.frame is not None
-            and head.frame.interruptible
+            and head.frame.interruptible is True
         )
 
-    def _is_idle(self) -> bool:
-        """Nothing is here or on hold in the ordered downstream direction."""
+    def is_free(self) -> bool:
+        """Nothing waits or is on hold in the ordered downstream direction."""
         inbox = self.inbox
-        waits = self.hold or inbox.active or inbox.q or self.has_in_hand() or self.urgent_first(DOWN)
+        waits = self.hold or self.pauses or self.unusable or inbox.active or inbox.q or self.urgent_first(DOWN)
         return self.started and not waits
-
-    def has_in_hand(self) -> bool:
-        """Whether a frame is worked on here that was handed over within the task."""
-        return self.frame is not None and self.frame is not CLOSED
 
     async def deliver(self, frame: Frame) -> None:
         """Handle a frame within the task of the one who pushed it."""
         self.frame = frame
-        self.exit.quick = self.exit.open
+        self.quick = self.open
         try:
             await self.handle(frame, DOWN)
         finally:
@@ -262,7 +277,7 @@ class Node:
     def may_take(self, lane: Lane) -> bool:
         """Whether the first frame of `lane` may be handled now."""
         if lane is self.inbox:
-            return not self.hold and not self.has_in_hand()
+            return not (self.hold or (self.pauses and self.started) or self.frame is not None)
         if not self.started:
             return False
         if lane is self.urgent_down:
@@ -296,30 +311,33 @@ class Node:
     def refresh(self) -> None:
         """Work out again whether pushes may take the short way, and whether the inbox has to look up."""
         engine, below = self.engine, self.below
-        self.open = self.passed_start and not (
+        free = self.passed_start and not (
             self.ended or self.unwinding or self.foreign or engine.over or engine.observed
         )
-        if not self.open:
+        if isinstance(below, Node) and below.shares_task and not (free and below.is_free()):
+            free = False
+            if below.frame is not None:
+                below.attention = True
+        self.open = free
+        if not free:
             self.quick = False
         self.inbox.attention = bool(
-            self.hold or engine.over or engine.observed or self.inbox.stop or self.urgent_first(DOWN)
+            self.hold
+            or engine.over
+            or engine.observed
+            or self.inbox.stop
+            or self.pauses
+            or self.unusable
+            or self.urgent_first(DOWN)
         )
-        if isinstance(below, Node) and below.shares_task:
-            below.set_closed(not self.open or not below._is_idle())
-
-    def set_closed(self, closed: bool) -> None:
-        """Whether this node may be handed frames within the task."""
-        if self.frame is None or self.frame is CLOSED:
-            self.frame = CLOSED if closed else None
-        else:
-            self.attention = True
 
     # -- handling
 
     async def take(self, frame: Frame, direction: Direction) -> None:
         """Handle a frame of any kind."""
-        if self.members and not frame.interruptible:
-            # What is handed over within the task is stopped with the frame in hand, and this one is not.
+        if self.members and frame.interruptible is not True:
+            # What is handed over within the task is stopped with the frame in hand, and this one is not; or it would
+            # be stopped by its deadline.
             self.foreign += 1
             self.refresh()
             try:
@@ -331,16 +349,36 @@ class Node:
             await self._take(frame, direction)
 
     async def _take(self, frame: Frame, direction: Direction) -> None:
-        if frame._lane == LIFECYCLE:
+        lane = frame._lane
+        if lane == ORDERED:
+            if self.unusable is None:
+                await self.handle(frame, direction)
+            else:
+                await self.pass_by(frame, direction)
+        elif lane == LIFECYCLE:
             await self.lifecycle(frame)
+        elif lane == ADDRESSED and self.is_meant(frame):
+            add_pause(self, BY_CALL)
         elif type(frame) is InterruptionFrame and frame._given:
             await self.interrupted(frame)
         else:
             await self.handle(frame, direction)
 
+    async def pass_by(self, frame: Frame, direction: Direction) -> None:
+        """Hand a frame on that the processor is not shown, because it is unusable."""
+        await self.push(frame, direction)
+
+    def is_meant(self, frame: Frame) -> bool:
+        """Whether a frame that names a processor names this one."""
+        named = getattr(frame, "processor", None)
+        return self.may_pause and (named is self.processor or named == self.name)
+
     async def handle(self, frame: Frame, direction: Direction) -> None:
         try:
-            await self.process(frame, direction)
+            if has_deadline(frame):
+                await by_deadline(self.process, frame, direction, self.name)
+            else:
+                await self.process(frame, direction)
         except Exception as exc:  # noqa: BLE001  (handed on: it fails the task or becomes an ErrorFrame)
             self.failed(exc, frame)
         if self.engine.observed:
@@ -473,7 +511,7 @@ class Node:
             nowait = True  # a wait would be cancelled, and with it the frame lost
         if engine.observed:
             engine.observed.on_frame_pushed(self.processor, frame, direction)
-        if frame._lane == ORDERED:
+        if frame._lane != URGENT:
             if direction is UP:
                 self.above.accept_up(frame)
             elif not self.passed_start:
@@ -529,6 +567,8 @@ class Node:
                 self.engine.request(frame)
         elif isinstance(frame, REQUESTS):
             self.engine.request(frame)
+        elif isinstance(frame, PauseUrgentFrame | ResumeFrame):
+            self.engine.pause_or_resume(frame)
         elif isinstance(frame, ErrorFrame) and frame.fatal:
             self.engine.fail_with(frame)
         else:
@@ -540,7 +580,7 @@ class Node:
         """Whether a frame is here or a handler runs."""
         lanes = (self.up, self.urgent_down, self.urgent_up)
         return bool(
-            self.has_in_hand()
+            self.frame is not None
             or self.hold
             or self.inbox.q
             or self.inbox.frame is not None
@@ -551,7 +591,7 @@ class Node:
 
     def in_hand(self) -> tuple[Frame, float] | None:
         """The frame that is handled here, and since when (Trio's clock); for the texts of timeouts."""
-        if self.frame is not None and self.has_in_hand():
+        if self.frame is not None:
             return self.frame, self.head.inbox.since
         for lane in (self.inbox, self.up, self.urgent_down, self.urgent_up):
             if lane is not None and lane.frame is not None:
@@ -559,7 +599,7 @@ class Node:
         return None
 
     def statistics(self) -> NodeStatistics:
-        frame = self.frame if self.has_in_hand() else self.inbox.frame
+        frame = self.frame or self.inbox.frame
         return NodeStatistics(
             name=self.name,
             downstream=lane_statistics(self.inbox),
@@ -570,4 +610,6 @@ class Node:
             handling=None if frame is None else frame.name,
             stale_dropped=self.stale_dropped,
             late_dropped=self.late_dropped,
+            paused=bool(self.pauses),
+            unusable=self.unusable,
         )

@@ -2,26 +2,63 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 
 from trio_pipes._base import ConfigurationError
 
+from ._branches import ForkNode, Join
+from ._fits import Types, check_gives, check_takes, checked_types
+from ._frames import Frame
 from ._processor import FrameProcessor, Recipe
 
-__all__ = ["ParallelPipeline", "Pipeline"]
+__all__ = [
+    "Branches",
+    "Composite",
+    "ParallelPipeline",
+    "Part",
+    "Pipeline",
+    "branch_of",
+    "branches_of",
+    "leaves_of",
+    "made",
+    "refuse_twice",
+]
 
 Part = FrameProcessor | Recipe
 
 
-class Pipeline(FrameProcessor):
+class Composite(FrameProcessor):
+    """A processor that is made of others."""
+
+    @abstractmethod
+    def leaves(self) -> Iterator[FrameProcessor]:
+        """The processors that it is made of, down to those that are not made of others."""
+
+
+class Pipeline(Composite):
     """Processors in order; itself a processor, so pipelines nest.
 
     `processors` are `FrameProcessor`s, `@each` and `@processor` functions, and pipelines. Raises
     `ConfigurationError` for an empty pipeline, for one processor in two places and for what is no processor.
+
+    `takes` and `gives` may name the classes of data frames that are meant to come in at the top and out at the bottom.
+    Then it raises `ConfigurationError` also for a function or block in it that none of the frames it takes can come to,
+    and for what cannot come out, as far as functions say by annotation what they return. The frames that come are not
+    checked.
     """
 
-    def __init__(self, processors: Iterable[Part], *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        processors: Iterable[Part],
+        *,
+        takes: type[Frame] | Iterable[type[Frame]] | None = None,
+        gives: type[Frame] | Iterable[type[Frame]] | None = None,
+        name: str | None = None,
+    ) -> None:
         super().__init__(name=name)
+        self.takes = checked_types(takes, "takes")
+        self.gives = checked_types(gives, "gives")
         if isinstance(processors, FrameProcessor | Recipe | str | bytes) or not isinstance(processors, Iterable):
             raise ConfigurationError(
                 f"Pipeline was given {processors!r}, expected a list of processors: Pipeline([a, b, c])"
@@ -30,17 +67,59 @@ class Pipeline(FrameProcessor):
         if not self.processors:
             raise ConfigurationError(f"Pipeline({processors!r}) is empty, expected at least one processor")
         refuse_twice(self)
+        self._comes_of(self.takes)
 
     def leaves(self) -> Iterator[FrameProcessor]:
         """The processors in order, those of nested pipelines in their place."""
         for processor in self.processors:
-            if isinstance(processor, Pipeline | ParallelPipeline):
-                yield from processor.leaves()
-            else:
-                yield processor
+            yield from leaves_of(processor)
+
+    def _comes_of(self, coming: Types | None) -> Types | None:
+        if self.takes is not None:
+            check_takes(self.name, self.takes, coming)
+        for processor in self.processors:
+            coming = processor._comes_of(coming)
+        if self.gives is None:
+            return coming
+        check_gives(self.name, self.gives, coming)
+        return self.gives
 
 
-class ParallelPipeline(FrameProcessor):
+class Branches(Composite):
+    """Ways side by side between one fork and one join. A way is a pipeline, or None: straight through."""
+
+    branches: Sequence[Pipeline | None]
+
+    def leaves(self) -> Iterator[FrameProcessor]:
+        """The processors, branch by branch; this one, which hands the frames out, first."""
+        yield self
+        for branch in self.branches:
+            if branch is not None:
+                yield from branch.leaves()
+
+    def _comes_of(self, coming: Types | None) -> Types | None:
+        ways = []
+        for i, branch in enumerate(self.branches):
+            entering = self._comes_to(i, coming)
+            ways.append(entering if branch is None else branch._comes_of(entering))
+        return self._come_together(ways)
+
+    def _comes_to(self, branch: int, coming: Types | None) -> Types | None:
+        """The data frame classes that can enter one branch."""
+        return coming
+
+    def _come_together(self, ways: Sequence[Types | None]) -> Types | None:
+        """What comes out of all, by what comes out of each."""
+        if any(way is None for way in ways):
+            return None
+        return tuple(dict.fromkeys(t for way in ways for t in way or ()))
+
+    def _make_ends(self) -> tuple[ForkNode, Join]:
+        count = len(self.branches)
+        return ForkNode(self, count), Join(self, count)
+
+
+class ParallelPipeline(Branches):
     """Branches side by side: every branch gets every frame, and what comes out of them is merged.
 
     A frame that passes through several branches unchanged comes out once. Lifecycle frames wait for all
@@ -49,26 +128,37 @@ class ParallelPipeline(FrameProcessor):
 
     def __init__(self, *branches: Iterable[Part] | Part, name: str | None = None) -> None:
         super().__init__(name=name)
-        if not branches:
-            raise ConfigurationError("ParallelPipeline() has no branches, expected lists of processors: ([a], [b, c])")
-        self.branches: Sequence[Pipeline] = tuple(_branch(branch) for branch in branches)
+        self.branches = branches_of(type(self).__name__, branches)
         refuse_twice(self)
 
-    def leaves(self) -> Iterator[FrameProcessor]:
-        """The processors, branch by branch; this one, which hands the frames out, first."""
-        yield self
-        for branch in self.branches:
-            yield from branch.leaves()
+
+def branches_of(where: str, branches: Iterable[Iterable[Part] | Part]) -> Sequence[Pipeline]:
+    """Each list of processors as a pipeline; at least one."""
+    made_of = tuple(branch_of(where, branch) for branch in branches)
+    if not made_of:
+        raise ConfigurationError(f"{where}() has no branches, expected lists of processors: ([a], [b, c])")
+    return made_of
 
 
-def _branch(branch: Iterable[Part] | Part) -> Pipeline:
+def branch_of(where: str, branch: Iterable[Part] | Part) -> Pipeline:
+    """A list of processors as a pipeline."""
     if isinstance(branch, Pipeline):
         return branch
     if isinstance(branch, FrameProcessor | Recipe):
         raise ConfigurationError(
-            f"ParallelPipeline was given {branch!r} as a branch, expected a list of processors: [{branch!r}]"
+            f"{where} was given {branch!r} as a branch, expected a list of processors: [{branch!r}]"
         )
+    if isinstance(branch, str) or not isinstance(branch, Iterable):
+        raise ConfigurationError(f"{where} was given {branch!r} as a branch, expected a list of processors: [a, b]")
     return Pipeline(branch)
+
+
+def leaves_of(processor: FrameProcessor) -> Iterator[FrameProcessor]:
+    """The processor, or those that it is made of."""
+    if isinstance(processor, Composite):
+        yield from processor.leaves()
+    else:
+        yield processor
 
 
 def made(part: object, where: str) -> FrameProcessor:
@@ -88,7 +178,7 @@ def made(part: object, where: str) -> FrameProcessor:
     raise ConfigurationError(f"{where} was given {part!r}, expected {hint}")
 
 
-def refuse_twice(pipeline: Pipeline | ParallelPipeline) -> None:
+def refuse_twice(pipeline: Composite) -> None:
     """A processor instance has one place."""
     seen: set[int] = set()
     for processor in pipeline.leaves():

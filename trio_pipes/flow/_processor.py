@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC, abstractmethod
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from trio_pipes._base import REQUESTED, ConfigurationError, Requested, default_name, next_id
+import trio
 
+from trio_pipes._base import (
+    FINITE,
+    REQUESTED,
+    ConfigurationError,
+    Requested,
+    check_flag,
+    check_name,
+    check_number,
+    check_timeout,
+    default_name,
+    next_id,
+)
+
+from ._fits import Types
 from ._frames import Direction, ErrorFrame, Frame
+from ._metrics import ProcessorMetrics
 from ._node import Node
-from ._params import ErrorPolicy
+from ._params import ErrorPolicy, UnusablePolicy, check_error_policy, check_unusable_policy
+from ._pause import BY_CALL, Pause, add_pause, remove_pause, wait_resumed
 from ._statistics import NodeStatistics
+from ._timeout import in_time
+from ._usable import set_unusable, set_usable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 __all__ = ["FrameProcessor", "Recipe"]
 
@@ -38,6 +58,12 @@ class FrameProcessor:
     inline: bool
     on_error: ErrorPolicy | None = None
     """What an exception here does; None: what `PipelineParams.on_error` says."""
+    on_unusable: UnusablePolicy | None = None
+    """What `set_unusable` does; None: what `PipelineParams.on_unusable` says."""
+    frame_timeout: float | None = None
+    """Seconds that `process_frame` may take over a frame, waits for room below included; more is a `FrameTimeout`."""
+    measures: bool = False
+    """Whether it uses `metrics` for durations: it is then in the first `MetricsFrame` of a run, with zeros."""
 
     _node: Node | None
     _node_class: ClassVar[type[Node]] = Node
@@ -52,11 +78,9 @@ class FrameProcessor:
 
     def __init__(self, name: str | None = None, inline: bool = False) -> None:
         if name is not None:
-            if not isinstance(name, str) or not name:
-                raise ConfigurationError(f"{type(self).__name__}(name={name!r}): expected a non-empty string")
+            check_name(f"{type(self).__name__}(name", name)
             self.name = name
-        if not isinstance(inline, bool):
-            raise ConfigurationError(f"{type(self).__name__}(inline={inline!r}): expected True or False")
+        check_flag(f"{type(self).__name__}(inline", inline)
         self.inline = inline
 
     def __repr__(self) -> str:
@@ -101,7 +125,7 @@ class FrameProcessor:
         Each has the other's id in its metadata as `"broadcast_sibling_id"`.
         """
         if not (isinstance(frame_class, type) and issubclass(frame_class, Frame)):
-            raise TypeError(f"{self.name!r}.broadcast_frame was given {frame_class!r}, expected a frame class")
+            raise TypeError(f"{self.name!r}.broadcast_frame was given {frame_class!r}, expected a class of frames")
         down, up = frame_class(**fields), frame_class(**fields)
         down.metadata["broadcast_sibling_id"] = up.id
         up.metadata["broadcast_sibling_id"] = down.id
@@ -117,10 +141,101 @@ class FrameProcessor:
         self._running_node("interrupt").engine.ask_interrupt()
         return REQUESTED
 
+    # -- pausing
+
+    def pause(self) -> Requested:
+        """Take no data or control frame that comes down until `resume()`; what is in hand is finished.
+
+        Frames wait above, as they do for a slow handler. The end of the task ends a pause.
+        """
+        add_pause(self._running_node("pause"), BY_CALL)
+        return REQUESTED
+
+    def resume(self) -> Requested:
+        """End the pause of `pause()`, or of a `PauseFrame`."""
+        remove_pause(self._running_node("resume"), BY_CALL)
+        return REQUESTED
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """A block during which this processor is paused."""
+        node = self._running_node("paused")
+        pause = Pause()
+        add_pause(node, pause)
+        try:
+            yield
+        finally:
+            remove_pause(node, pause)
+
+    async def pause_until(self, ready: Callable[[], Awaitable[object]], *, timeout: float = 5.0) -> bool:
+        """Stay paused until `await ready()` returns, at most `timeout` seconds; False when they have passed.
+
+        Unlike the others this pause also holds when the task has been asked to end.
+        """
+        if not callable(ready):
+            raise TypeError(f"{self.name}.pause_until({ready!r}): expected an async function to wait for")
+        expected = "a finite number of seconds above 0"
+        check_number(f"{self.name}.pause_until(timeout", timeout, expected, above=True, most=FINITE)
+        node = self._running_node("pause_until")
+        pause = Pause(lasting=True)
+        add_pause(node, pause)
+        try:
+            with trio.move_on_after(timeout) as scope:
+                await ready()
+        finally:
+            remove_pause(node, pause)
+        return not scope.cancelled_caught
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether somebody pauses it."""
+        return self._node is not None and bool(self._node.pauses)
+
+    async def wait_resumed(self, timeout: float | None = None) -> bool:
+        """Wait until nobody pauses it: True; False when `timeout` seconds pass first."""
+        check_timeout(f"{self.name}.wait_resumed(timeout", timeout)
+        node = self._running_node("wait_resumed")
+        with trio.move_on_after(math.inf if timeout is None else timeout) as scope:
+            await wait_resumed(node)
+        return not scope.cancelled_caught
+
+    # -- whether it can do its work
+
+    def set_unusable(self, reason: str, exception: Exception | None = None) -> Requested:
+        """Say that this processor cannot do its work any more: from now on data and control frames pass by it.
+
+        An `ErrorFrame` goes upstream, observers get `on_usable_changed`, and `on_unusable` says what the task does.
+        A second time does nothing.
+        """
+        set_unusable(self._running_node("set_unusable"), reason, exception)
+        return REQUESTED
+
+    def set_usable(self) -> Requested:
+        """Say that it can do its work again."""
+        set_usable(self._running_node("set_usable"))
+        return REQUESTED
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can do its work, in the run it is in or was in last."""
+        return self._node is None or self._node.unusable is None
+
+    # -- looked at
+
     @property
     def task(self) -> Any:
         """The `PipelineTask` that runs this processor. Raises `RuntimeError` where there is none."""
         return self._running_node("task").engine.owner.task
+
+    @property
+    def metrics(self) -> ProcessorMetrics:
+        """Measures this processor's times and usage in the run it is in."""
+        node = self._running_node("metrics")
+        known: tuple[Node, ProcessorMetrics] | None = vars(self).get("_metrics")
+        if known is None or known[0] is not node:  # made on first use, and afresh for each run
+            known = (node, ProcessorMetrics(self.name, node.engine, self.push_frame))
+            vars(self)["_metrics"] = known
+        return known[1]
 
     def statistics(self) -> NodeStatistics:
         """Depths and counts of this processor's lanes, in the run it is in or was in last."""
@@ -137,7 +252,22 @@ class FrameProcessor:
             )
         return node
 
-    # -- for the engine
+    # -- for the pipeline and the engine
+
+    def _comes_of(self, coming: Types | None) -> Types | None:
+        """The data frame classes that can be below it, when `coming` are above it; None: any. See `_fits`."""
+        return None
+
+    def _check_settings(self) -> None:
+        who = type(self).__name__
+        check_error_policy(f"{who}(on_error", self.on_error, optional=True)
+        check_unusable_policy(f"{who}(on_unusable", self.on_unusable, optional=True)
+        check_timeout(f"{who}(frame_timeout", self.frame_timeout)
+
+    def _handler(self) -> Callable[[Frame, Direction], Awaitable[None]]:
+        if self.frame_timeout is None:
+            return self.process_frame
+        return in_time(self.process_frame, self.frame_timeout, self.name)
 
     def _bind(self, node: Node) -> None:
         self._node = node

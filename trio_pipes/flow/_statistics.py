@@ -39,6 +39,11 @@ class NodeStatistics:
     """Frames that interrupts discarded here, queued or pushed by a handler that was being stopped."""
     late_dropped: int
     """Frames pushed down behind the end of the run, or while it was being torn down."""
+    in_flight: int = 0
+    """With `each(concurrency=...)`: frames taken of which not everything has been handed on."""
+    paused: bool = False
+    unusable: str | None = None
+    """Why it is unusable, or None."""
 
 
 def lane_statistics(lane: Lane | None) -> LaneStatistics:

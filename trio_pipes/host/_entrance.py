@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
 
-from trio_pipes._base import FloodError, Place
+from trio_pipes._base import FloodError
 from trio_pipes.flow import Direction, FlushMarker, Frame, SystemFrame
 
 if TYPE_CHECKING:
     from trio_pipes.flow._engine import Engine
+
+    from ._home import Home
 
 __all__ = ["Entrance"]
 
@@ -30,10 +32,9 @@ KEPT = 10_000  # frames queued before the run, at most
 class Entrance:
     """Where frames are queued."""
 
-    def __init__(self, name: str, queue_size: int, engine: Engine, place: Place) -> None:
+    def __init__(self, name: str, queue_size: int, engine: Engine, home: Home) -> None:
         self.name = name
-        self._place = place
-        self._thread = 0  # the one that the run is in: cheaper to compare than the place
+        self._home = home
         self.count = 0  # frames accepted
         self.send, self.receive = trio.open_memory_channel[Frame | list[Frame]](queue_size)
         self._engine = engine
@@ -46,6 +47,9 @@ class Entrance:
         self._open = False  # the run has begun
         self._live = False  # frames may go into the pipeline
         self._straight = False  # and may do so without the channel: nobody is before them there
+        self._quick: int | None = (
+            None  # the thread of the run, while it is straight and refuses nothing: one look tells
+        )
         self._overflow: deque[Frame] = deque()  # from inside, where nobody may wait
         self.refusal: str | None = None  # why nothing more is accepted
         self.broken = False
@@ -73,9 +77,9 @@ class Entrance:
 
     async def put(self, frame: Frame, direction: Direction) -> None:
         """Accept one frame; waits for room only with an ordered frame that goes down, and not inside."""
+        self._home.check("queue_frame")
         await checkpoint_if_cancelled()
         self.check()
-        self._place.check("queue_frame")
         if not self._open:
             self._keep(frame, direction)
         elif direction is Direction.UPSTREAM or isinstance(frame, SystemFrame):
@@ -87,27 +91,25 @@ class Entrance:
     async def put_ordinary(self, frame: Frame) -> None:
         """Accept one ordinary frame that goes down; waits for room, except inside and before the run."""
         await checkpoint_if_cancelled()
-        if self.refusal is not None:
-            self.check()
-        if self._straight:
+        if get_ident() == self._quick:
             inbox = self._inbox
-            if len(inbox.q) < inbox.limit and get_ident() == self._thread:
+            if len(inbox.q) < inbox.limit:
                 inbox.enqueue((frame,))
             else:
                 await self._send(frame)
-        elif self._open:
-            await self._send(frame)
         else:
-            self._keep(frame, Direction.DOWNSTREAM)
-            return
+            self.check()
+            if not self._open:
+                self._keep(frame, Direction.DOWNSTREAM)
+                return
+            await self._send(frame)
         self.count += 1
 
     async def put_batch(self, batch: list[Frame]) -> None:
         """Accept a batch of ordinary frames that go down."""
+        self._home.check("queue_frames")
         await checkpoint_if_cancelled()
         self.check()
-        if get_ident() != self._thread:
-            self._place.check("queue_frames")
         if self._straight and len(self._inbox.q) + len(batch) <= self._inbox.limit:
             self._inbox.enqueue(batch)
             self.count += len(batch)
@@ -118,10 +120,23 @@ class Entrance:
             for frame in batch:
                 self._keep(frame, Direction.DOWNSTREAM)
 
+    async def put_marked(self, frame: Frame, marker: FlushMarker) -> None:
+        """Accept an ordered frame that goes down, with a marker right behind it."""
+        self._home.check("queue_frame")
+        await checkpoint_if_cancelled()
+        self.check()
+        if self._straight and len(self._inbox.q) + 2 <= self._inbox.limit:
+            self._inbox.enqueue((frame, marker))
+            self.count += 1
+        elif self._open:
+            await self._send([frame, marker])
+            self.count += 1
+        else:
+            self._keep(frame, Direction.DOWNSTREAM)
+            self._kept.append(marker)
+
     async def _send(self, item: Frame | list[Frame]) -> None:
         """Through the channel."""
-        if get_ident() != self._thread:
-            self._place.check("queue_frame")
         try:
             if not self._overflow:
                 self.send.send_nowait(item)
@@ -181,18 +196,19 @@ class Entrance:
         if self.refusal is not None:
             error = trio.BrokenResourceError if self.broken else trio.ClosedResourceError
             raise error(f"{self.name} accepts no more frames: {self.refusal}")
+        self._home.check("queue_frame")
 
     # -- its life
 
     def open(self) -> None:
         """The run has begun."""
         self._open = True
-        self._thread = get_ident()
 
     def go_live(self, at_end: Callable[[], None]) -> None:
         """Frames may go into the pipeline; `at_end` is called when all have that were accepted."""
         self._at_end = at_end
-        self._live = self._straight = True
+        self._live = True
+        self._set_straight(True)
         self._inbox = self._engine.graph.first.inbox
         if self._kept or self._kept_special or self.send.statistics().current_buffer_used:
             self._need_feeder()
@@ -203,6 +219,7 @@ class Entrance:
         """Accept nothing more; what was accepted goes in."""
         if self.refusal is None:
             self.refusal = why
+            self._quick = None
             self.send.close()
             if self._straight:
                 self._at_end()
@@ -212,6 +229,7 @@ class Entrance:
         if self.refusal is None or not self.broken:
             self.broken = True
             self.refusal = why
+            self._quick = None
         self.receive.close()
         self.send.close()
         self._kept.clear()
@@ -220,17 +238,21 @@ class Entrance:
         """Put a marker behind everything queued so far."""
         self.check()
         if self._straight:
-            self._inbox.put(marker)
+            self._inbox.enqueue((marker,))  # as what was queued in this pass: an interrupt counts these from behind
         elif self._open:
             await self._send(marker)
         else:
             self._kept.append(marker)
 
+    def _set_straight(self, straight: bool) -> None:
+        self._straight = straight
+        self._quick = self._home.thread if straight and self.refusal is None else None
+
     # -- the feeder
 
     def _need_feeder(self) -> None:
         if self._straight:
-            self._straight = False
+            self._set_straight(False)
             self._engine.spawn(self._feed)
 
     async def _feed(self) -> None:
@@ -253,7 +275,7 @@ class Entrance:
             pass
         except trio.ClosedResourceError:
             return  # broken off
-        self._straight = True
+        self._set_straight(True)
         if self.refusal is not None:
             self._at_end()
 
@@ -266,6 +288,6 @@ class Entrance:
 
     async def _into_pipeline(self, frame: Frame) -> None:
         if isinstance(frame, FlushMarker):
-            self._inbox.put(frame)
+            self._inbox.enqueue((frame,))
         else:
             await self._inbox.put_or_wait(frame)

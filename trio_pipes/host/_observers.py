@@ -17,9 +17,9 @@ from typing import Any, Final
 import attrs
 import trio
 
-from trio_pipes._base import ConfigurationError
+from trio_pipes._base import ConfigurationError, Requested
 
-__all__ = ["RUNNER_EVENTS", "TASK_EVENTS", "Observers", "observers"]
+__all__ = ["RUNNER_EVENTS", "TASK_EVENTS", "Observers", "observers", "refuse_awaitable"]
 
 logger = logging.getLogger("trio_pipes")
 
@@ -31,6 +31,7 @@ TASK_EVENTS: Final = (
     "on_heartbeat_lost",
     "on_interrupt",
     "on_interrupt_refused",
+    "on_usable_changed",
     "on_frame_pushed",
     "on_frame_handled",
     "on_reached_source",
@@ -134,12 +135,17 @@ class Observers:
                 continue
             began = perf_counter()
             try:
-                _refuse_awaitable(method(*args))
+                refuse_awaitable(method(*args), "an observer's method")
             except Exception as exc:  # noqa: BLE001  (kept for the result; an observer cannot hurt what it observes)
                 self._failed(observer, exc)
             took = perf_counter() - began
             if took > SLOW:
                 logger.warning("%s: observer %r took %.2f s in %s", self._owner, observer, took, event)
+
+    def keep(self, what: str, exc: Exception) -> None:
+        """Keep for the result what somebody raised who was told of something in another way."""
+        logger.error("%s: %s raised", self._owner, what, exc_info=exc)
+        self.errors.append(exc)
 
     def _failed(self, observer: object, exc: Exception) -> None:
         logger.error("%s: observer %r raised and is removed", self._owner, observer, exc_info=exc)
@@ -193,15 +199,18 @@ class Observers:
             queue.settled.set()
 
 
-def _refuse_awaitable(result: object) -> None:
-    if inspect.isawaitable(result):
+def refuse_awaitable(result: object, what: str) -> None:
+    """Raise `TypeError` where `what` should have been async; a request that was made and not awaited is fine."""
+    if inspect.isawaitable(result) and not isinstance(result, Requested):
         if inspect.iscoroutine(result):
             result.close()
-        raise TypeError(f"an observer's method gave {result!r} to await: declare the method itself async def")
+        raise TypeError(f"{what} gave {result!r} to await: it is called as a sync function")
 
 
 def observers(owner: str, events: tuple[str, ...], given: Iterable[object]) -> Observers:
     """Observers from what a constructor was given."""
+    if not isinstance(given, Iterable):
+        raise ConfigurationError(f"{owner} was given observers={given!r}, expected a list of observers: [observer]")
     made = Observers(owner, events)
     for observer in given:
         made.add(observer)

@@ -26,7 +26,14 @@ class Entry:
     """Outlives the others and does not keep the runner up."""
     parent: str | None = None
     """Name of the worker that it belongs to; a worker without one is a root."""
-    ready: trio.Event = attrs.field(factory=trio.Event)
+    may_follow: trio.Event = attrs.field(factory=trio.Event)
+    """It is ready or over: the next may start."""
+    is_ready: bool = False
+    is_told: bool = False
+    """It has been asked to end."""
+    has_failed: bool = False
+    scope: trio.CancelScope | None = None
+    """What it runs in, once it is hosted."""
     result: object = None
 
     @property
@@ -41,9 +48,13 @@ class Roster:
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self._entries: dict[str, Entry] = {}
+        self._children: dict[str, dict[Entry, None]] = {}  # by the name of the parent
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(tuple(self._entries.values()))
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Add all, or raise `DuplicateName` for a name that is already up, and add none."""
@@ -58,9 +69,21 @@ class Roster:
                 )
             new[entry.name] = entry
         self._entries.update(new)
+        for entry in new.values():
+            if entry.parent is not None:
+                self._children.setdefault(entry.parent, {})[entry] = None
 
     def remove(self, entry: Entry) -> None:
-        self._entries.pop(entry.name, None)
+        if self._entries.get(entry.name) is entry:
+            del self._entries[entry.name]
+        if entry.parent is not None and (family := self._children.get(entry.parent)) is not None:
+            family.pop(entry, None)
+            if not family:
+                del self._children[entry.parent]
 
     def get(self, name: str) -> Entry | None:
         return self._entries.get(name)
+
+    def children_of(self, name: str) -> tuple[Entry, ...]:
+        """Those whose parent has this name."""
+        return tuple(self._children.get(name, ()))

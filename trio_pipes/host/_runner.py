@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import signal
 from collections.abc import Iterable
 from typing import Any
@@ -24,24 +23,27 @@ from trio_util import AsyncValue
 
 from trio_pipes._base import (
     REQUESTED,
+    ConfigurationError,
     Requested,
     check_flag,
-    check_iterable,
     check_name,
     check_number,
+    check_reason,
     default_name,
     next_id,
 )
 
+from ._call import Call, Shared
+from ._from_thread import RunnerFromThread, TaskFromThread
+from ._home import Home
 from ._observers import RUNNER_EVENTS, observers as make_observers
+from ._readiness import Readiness
+from ._restart import pipeline_task_of
 from ._roster import Entry, Roster
 from ._signals import Signals
-from ._task import PipelineTask
-from ._worker import Worker, check_is_worker
+from ._worker import Worker, ask_worker, check_is_worker
 
 __all__ = ["PipelineRunner", "RunnerStatistics"]
-
-logger = logging.getLogger("trio_pipes")
 
 
 @attrs.frozen
@@ -58,24 +60,10 @@ class RunnerStatistics:
     """Workers that have ended, in all."""
     failed: int
     """Of these, how many raised."""
-
-
-@attrs.define(eq=False)
-class _Call:
-    """One open `run()`."""
-
-    auto_end: bool
-    own: Entry | None
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    nursery: trio.Nursery | None = None
-    helpers: trio.Nursery | None = None
-    errors: list[Exception] = attrs.field(factory=list)
-    roots: AsyncValue[int] = attrs.field(factory=lambda: AsyncValue(0))
-    hosted: list[Entry] = attrs.field(factory=list)
-    outer: trio.Nursery | None = None
-    closing: bool = False  # it hosts nobody any more
-    told_started: bool = False
-    last: Entry | None = None  # the one that was started last: the next waits until it is ready
+    restarts: int
+    """How often a worker was made again (see `Restart`), in all."""
+    reason: str | None
+    """Why it ends, or ended last: the reason that `end()` or `cancel()` was given, or the name of the signal."""
 
 
 class PipelineRunner:
@@ -91,9 +79,7 @@ class PipelineRunner:
         grace_period: float = 30.0,
         force_gc: bool = False,
     ) -> None:
-        if name is not None:
-            check_name("PipelineRunner(name", name)
-        check_iterable("PipelineRunner(observers", observers, "a list of observers")
+        check_name("PipelineRunner(name", name, optional=True)
         check_flag("PipelineRunner(handle_sigint", handle_sigint)
         if handle_sigterm is not None:
             check_flag("PipelineRunner(handle_sigterm", handle_sigterm)
@@ -109,20 +95,22 @@ class PipelineRunner:
         self._grace = grace_period
         self._force_gc = force_gc
         self._roster = Roster(self.name)
+        self._readiness = Readiness(self.name)
         self._waiting: list[Entry] = []  # added, and no call to host them yet
-        self._calls: list[_Call] = []
+        self._calls: list[Call] = []
         self._open: AsyncValue[int] = AsyncValue(0)
         self._has_run: AsyncValue[bool] = AsyncValue(False)
-        self._ready: AsyncValue[frozenset[str]] = AsyncValue(frozenset())
         self._told: AsyncValue[bool] = AsyncValue(False)  # to end: no new workers
         self._cancelled = False
+        self._reason: str | None = None
+        self._home = Home(self.name)
         self._signals_seen = 0
-        self._finished = 0
-        self._failed = 0
+        self._restarts = 0
+        self._shared = Shared(self.name, self._tell, self._observers, self._roster, self._readiness, self._told)
         self.add_workers(*workers)
 
     def __repr__(self) -> str:
-        return f"<{self.name} with {len(tuple(self._roster))} workers>"
+        return f"<{self.name} with {len(self._roster)} workers>"
 
     # -- workers
 
@@ -132,13 +120,17 @@ class PipelineRunner:
         """Add workers, before or while the runner runs; they start in order.
 
         `isolated` confines a worker's error to it; a `helper` outlives the others and does not keep the runner up;
-        `parent` names the worker that these belong to. Raises `DuplicateName` for a name that is already up,
-        `RuntimeError` when the runner has been told to end, `TypeError` for what is no worker.
+        `parent` names the worker that these belong to: when it has ended they are asked to. Raises `DuplicateName` for a
+        name that is already up, `RuntimeError` when the runner has been told to end, `TypeError` for what is no worker.
         """
+        self._home.check("add_workers")
+        check_flag(f"{self.name}.add_workers(isolated", isolated)
+        check_flag(f"{self.name}.add_workers(helper", helper)
+        check_name(f"{self.name}.add_workers(parent", parent, "the name of a worker", optional=True)
         if self._told.value:
             raise RuntimeError(f"{self.name} has been told to end and takes no more workers")
         for worker in workers:
-            check_is_worker(worker, self.name)
+            self._check_can_host(worker)
         entries = [Entry(worker, worker.name, isolated, helper, parent) for worker in workers]
         host = next((call for call in self._calls if not call.closing), None)
         if self._calls and host is None:
@@ -146,21 +138,31 @@ class PipelineRunner:
         self._enrol(entries)
         for entry in entries:
             if host is not None and host.nursery is not None:
-                self._host(host, entry)
+                host.host(entry)
             else:
                 self._waiting.append(entry)
         return REQUESTED
 
+    def _check_can_host(self, worker: object) -> None:
+        check_is_worker(worker, self.name)
+        if worker is self:
+            raise ConfigurationError(f"{self.name} was given itself as a worker, and cannot host itself")
+
     def _enrol(self, entries: list[Entry]) -> None:
         self._roster.add(entries)
-        for entry in entries:
-            attach = getattr(entry.worker, "attach", None)
-            if attach is not None:
-                attach(self)
+        try:
+            for entry in entries:
+                attach = getattr(entry.worker, "attach", None)
+                if attach is not None:
+                    attach(self)
+        except BaseException:
+            for entry in entries:
+                self._roster.remove(entry)
+            raise
 
     def get_worker(self, name: str) -> Worker | None:
         """The worker of that name that is up or waiting to start, or None."""
-        check_name(f"{self.name}.get_worker(name", name)
+        check_name(f"{self.name}.get_worker(name", name, "the name of a worker")
         entry = self._roster.get(name)
         return None if entry is None else entry.worker
 
@@ -176,37 +178,36 @@ class PipelineRunner:
         """Host workers until they have ended; with `worker`, that one, and give what its `run()` returned.
 
         `auto_end=False`: stay up until told. `task_status` is started when all workers added before are ready.
-        Several calls may be open at once. Raises the error of `worker`, or an `ExceptionGroup`; a cancel from outside
-        is passed on.
+        Several calls may be open at once. When the runner cancels it, a pipeline task still gives its `TaskResult`, and
+        any other worker that did not return gives None. Raises the error of `worker`, or an `ExceptionGroup`; a cancel
+        from outside is passed on.
         """
+        self._home.check("run")
+        check_flag(f"{self.name}.run(auto_end", auto_end)
         own = None
         if worker is not None:
-            check_is_worker(worker, self.name)
+            self._check_can_host(worker)
             if self._told.value:
                 raise RuntimeError(f"{self.name} has been told to end and takes no more workers")
             own = Entry(worker, worker.name)
             self._enrol([own])
-        call = _Call(auto_end, own)
+        call = Call(self._shared, auto_end, own)
         signals = Signals(self._signums, self._on_signal)
+
+        def ready() -> None:
+            if self._calls[0] is call:
+                self._observers.tell("on_ready", self)
+            task_status.started(self)
+
         try:
             with signals.listening():
-                self._calls.append(call)
-                self._has_run.value = True
-                self._open.value += 1
+                self._enter(call)
                 try:
-                    async with trio.open_nursery() as call.outer:
-                        call.outer.start_soon(signals.read)
-                        if self._calls[0] is call:
-                            self._observers.open(call.outer)
-                        try:
-                            with call.scope:
-                                if self._cancelled:
-                                    call.scope.cancel(reason=f"{self.name} was cancelled before its run")
-                                await self._serve(call, task_status)
-                        finally:
-                            call.closing = True
-                            await self._hand_over_observers(call)  # noqa: ASYNC102
-                        call.outer.cancel_scope.cancel(reason=f"{self.name} is over")
+                    await call.serve(
+                        lambda nursery: self._begin(call, signals, nursery),
+                        ready,
+                        lambda: self._hand_over_observers(call),
+                    )
                 finally:
                     self._leave(call)
         except BaseException as exc:
@@ -223,85 +224,35 @@ class PipelineRunner:
             task_status.started(self)
         return None if own is None else own.result
 
-    async def _hand_over_observers(self, call: _Call) -> None:
-        heirs = [other.outer for other in self._calls if other is not call and other.outer is not None]
-        if not heirs:
-            await self._observers.close()
-        elif self._calls[0] is call:
-            self._observers.open(heirs[0])
+    def _enter(self, call: Call) -> None:
+        if not self._calls:
+            self._home.settle()
+            self._reason = self._reason if self._told.value else None
+        self._calls.append(call)
+        self._has_run.value = True
+        self._open.value += 1
 
-    async def _serve(self, call: _Call, task_status: trio.TaskStatus[PipelineRunner]) -> None:
-        async with trio.open_nursery() as call.helpers:
-            async with trio.open_nursery() as call.nursery:
-                before = [call.own] if call.own is not None else []
-                if self._calls[0] is call:
-                    before += self._waiting
-                    self._waiting = []
-                for entry in before:
-                    self._host(call, entry)
-                if self._told.value:
-                    self._ask_to_end()
-                for entry in before:
-                    await entry.ready.wait()
-                if self._calls[0] is call:
-                    self._observers.tell("on_ready", self)
-                task_status.started(self)
-                call.told_started = True
-                if not call.auto_end:
-                    await self._told.wait_value(True)
-                while call.roots.value:  # again: one more may have been added as the last one ended
-                    await call.roots.wait_value(0)
-                call.closing = True
-                for entry in reversed([e for e in call.hosted if not e.helper]):
-                    entry.worker.stop_when_done()  # children of roots that have ended
-            for entry in reversed(call.hosted):
-                entry.worker.stop_when_done()  # helpers
+    def _begin(self, call: Call, signals: Signals, nursery: trio.Nursery) -> list[Entry]:
+        """A call's nursery is open: gives the workers that it starts with."""
+        signals.read_in(nursery)
+        before = [call.own] if call.own is not None else []
+        if self._calls[0] is call:
+            self._observers.open(nursery)
+            before += self._waiting
+            self._waiting = []
+        if self._cancelled:
+            call.cancel(f"{self.name} was cancelled before its run")
+        elif self._told.value:
+            self._ask_to_end(self._reason)
+        return before
 
-    def _host(self, call: _Call, entry: Entry) -> None:
-        """Start a worker in a call, when the one before it is ready."""
-        nursery = call.helpers if entry.helper else call.nursery
-        assert nursery is not None
-        before, call.last = call.last, entry
-        call.hosted.append(entry)
-        if entry.is_root:
-            call.roots.value += 1
-        nursery.start_soon(self._run_worker, call, entry, before)
+    def _raise_errors(self, call: Call) -> None:
+        if len(call.errors) == 1 and call.alone:
+            raise call.errors[0]
+        if call.errors:
+            raise ExceptionGroup(f"{self.name}: {len(call.errors)} of its workers failed", call.errors)
 
-    async def _run_worker(self, call: _Call, entry: Entry, before: Entry | None) -> None:
-        worker = entry.worker
-        status = _Status(lambda: self._is_ready(entry))
-        started = False
-        try:
-            if before is not None:
-                await before.ready.wait()
-            started = True
-            self._observers.tell("on_worker_started", self, worker)
-            entry.result = await worker.run(task_status=status)
-        except Exception as exc:
-            self._failed += 1
-            self._observers.tell("on_error", self, worker, exc)
-            if entry.isolated:
-                logger.error("%s: isolated worker %r failed", self.name, entry.name, exc_info=exc)
-            else:
-                call.errors.append(exc)
-                call.scope.cancel(reason=f"worker {entry.name!r} of {self.name} failed: {exc!r}")
-        finally:
-            if not started:
-                worker.cancel(f"{self.name} ended before it could start")  # whoever waits for it is told
-            entry.ready.set()
-            self._finished += 1
-            self._ready.value = self._ready.value - {entry.name}
-            self._roster.remove(entry)
-            call.hosted.remove(entry)
-            if entry.is_root:
-                call.roots.value -= 1
-            self._observers.tell("on_worker_finished", self, worker)
-
-    def _is_ready(self, entry: Entry) -> None:
-        entry.ready.set()
-        self._ready.value = self._ready.value | {entry.name}
-
-    def _leave(self, call: _Call) -> None:
+    def _leave(self, call: Call) -> None:
         self._calls.remove(call)
         self._open.value -= 1
         if not self._calls:
@@ -311,49 +262,68 @@ class PipelineRunner:
             self._waiting = []
             self._told.value = self._cancelled = False
             self._signals_seen = 0
+            self._home.leave()
+            self._readiness.close()
             if self._force_gc:
                 gc.collect()
 
-    def _raise_errors(self, call: _Call) -> None:
-        if not call.errors:
-            return
-        if len(call.errors) == 1 and call.own is not None and self._failed_alone(call):
-            raise call.errors[0]
-        raise ExceptionGroup(f"{self.name}: {len(call.errors)} of its workers failed", call.errors)
-
-    def _failed_alone(self, call: _Call) -> bool:
-        return call.last is call.own
+    async def _hand_over_observers(self, call: Call) -> None:
+        heirs = [other.nursery for other in self._calls if other is not call and other.nursery is not None]
+        if not heirs:
+            await self._observers.close()
+        elif self._calls[0] is call:
+            self._observers.open(heirs[0])
 
     # -- requests
 
     def stop_when_done(self, reason: str | None = None) -> Requested:
         """Have every root pipeline task drain and end; other workers go on."""
+        self._home.check("stop_when_done")
+        check_reason(f"{self.name}.stop_when_done", reason)
         for entry in reversed(list(self._roster)):
-            if entry.is_root and isinstance(entry.worker, PipelineTask):
-                entry.worker.stop_when_done(reason)
+            if entry.is_root and pipeline_task_of(entry.worker) is not None:
+                self._ask(entry, "stop_when_done", reason)
         return REQUESTED
 
     def end(self, reason: str | None = None) -> Requested:
         """Take no new workers, have every worker finish what it accepted, helpers last, then end."""
+        self._home.check("end")
+        check_reason(f"{self.name}.end", reason)
         if not self._has_run.value or self._calls:
             self._told.value = True
+            if self._reason is None:
+                self._reason = reason
             self._ask_to_end(reason)
         return REQUESTED
 
-    def _ask_to_end(self, reason: str | None = None) -> None:
+    _end_as_worker = end  # hosted by another runner
+
+    def _ask_to_end(self, reason: str | None) -> None:
         for entry in reversed(list(self._roster)):
             if not entry.helper:
-                entry.worker.stop_when_done(reason)
+                self._ask(entry, "stop_when_done", reason)
 
     def cancel(self, reason: str | None = None) -> Requested:
-        """Cancel every worker now; cleanup runs."""
+        """Cancel every worker now, helpers when the others are gone; cleanup runs."""
+        self._home.check("cancel")
+        check_reason(f"{self.name}.cancel", reason)
         if not self._has_run.value or self._calls:
             self._told.value = self._cancelled = True
+            if reason is not None:
+                self._reason = reason
             for entry in reversed(list(self._roster)):
-                entry.worker.cancel(reason)
+                if not entry.helper or not self._calls:
+                    self._ask(entry, "cancel", reason)
             for call in self._calls:
-                call.scope.cancel(reason=reason or f"{self.name} was cancelled")
+                call.cancel(reason or f"{self.name} was cancelled")
         return REQUESTED
+
+    def _ask(self, entry: Entry, request: str, reason: str | None) -> None:
+        host = next((call for call in self._calls if entry in call.hosted), None)
+        if host is not None:
+            host.ask(entry, request, reason)
+        else:
+            ask_worker(entry.worker, request, reason)
 
     def _on_signal(self, signum: signal.Signals) -> None:
         self._signals_seen += 1
@@ -368,40 +338,62 @@ class PipelineRunner:
 
     async def wait_finished(self) -> None:
         """Wait until the runner has run and no call of `run()` is open."""
-        await self._has_run.wait_value(True)
-        await self._open.wait_value(0)
+        with self._home.waiting("wait_finished"):
+            await self._has_run.wait_value(True)
+            await self._open.wait_value(0)
 
     async def wait_ready(self, *names: str) -> None:
-        """Wait until the workers of these names (none: all that are there now) are ready."""
+        """Wait until the workers of these names (none: all that are there now) are ready.
+
+        A worker that nobody has added yet is waited for. Raises `TransitionError` when one ends or fails before it was
+        ready, or the runner ends.
+        """
         for name in names:
-            check_name(f"{self.name}.wait_ready(name", name)
-        wanted = frozenset(names) if names else frozenset(entry.name for entry in self._roster)
-        await self._ready.wait_value(lambda ready: wanted <= ready)
+            check_name(f"{self.name}.wait_ready(name", name, "the name of a worker")
+        wanted = names or tuple(entry.name for entry in self._roster)
+        is_over = self._has_run.value and not self._calls
+        missing = is_over and any(self._roster.get(name) is None for name in wanted)
+        with self._home.waiting("wait_ready"):
+            await self._readiness.wait(wanted, is_over=missing)
 
     def add_observer(self, observer: object) -> None:
         """Raises `ConfigurationError` when it has a method `on_*` that is no event."""
+        self._home.check("add_observer")
         self._observers.add(observer)
 
     def remove_observer(self, observer: object) -> None:
         """Raises `ValueError` for one that is not there."""
+        self._home.check("remove_observer")
         self._observers.remove(observer)
+
+    def _tell(self, event: str, worker: Worker, *more: object) -> None:
+        self._observers.tell(event, self, worker, *more)
+
+    def _restarted(self) -> None:
+        self._restarts += 1
 
     def statistics(self) -> RunnerStatistics:
         """Counts and names at this moment."""
         return RunnerStatistics(
             running=tuple(entry.name for entry in self._roster),
-            ready=tuple(sorted(self._ready.value)),
+            ready=tuple(sorted(self._readiness.names)),
             calls=len(self._calls),
-            finished=self._finished,
-            failed=self._failed,
+            finished=self._shared.finished,
+            failed=self._shared.failed,
+            restarts=self._restarts,
+            reason=self._reason,
         )
 
+    def from_thread(self) -> RunnerFromThread:
+        """A handle of this runner for other threads. Raises `RuntimeError` outside of a Trio run."""
+        self._home.check("from_thread")
+        return RunnerFromThread(self)
 
-class _Status:
-    """The `task_status` that a worker is given: says when it is ready, once."""
-
-    def __init__(self, ready: Any) -> None:
-        self._ready = ready
-
-    def started(self, value: object = None) -> None:
-        self._ready()
+    def _task_from_thread(self, name: str) -> TaskFromThread | None:
+        worker = self.get_worker(name)
+        if worker is None:
+            return None
+        task = pipeline_task_of(worker)
+        if task is None:
+            raise ConfigurationError(f"{self.name} has a worker named {name!r}, which is no pipeline task: {worker!r}")
+        return task.from_thread()

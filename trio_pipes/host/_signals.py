@@ -44,7 +44,7 @@ _receivers: trio.lowlevel.RunVar[dict[signal.Signals, _Receiver]] = trio.lowleve
 
 
 class Signals:
-    """The signals of one runner: a block, in which `read` has to run."""
+    """The signals of one runner: a block, in which `read_in` has to be called."""
 
     def __init__(self, signums: Iterable[signal.Signals], handler: Handler) -> None:
         self._signums = tuple(signums)
@@ -80,8 +80,7 @@ class Signals:
                     del receivers[receiver.signum]
                     receiver.close()
 
-    async def read(self) -> None:
+    def read_in(self, nursery: trio.Nursery) -> None:
         """Hand signals to all runners that want them, as long as this one is there."""
-        async with trio.open_nursery() as nursery:
-            for receiver in self._mine:
-                nursery.start_soon(receiver.read)
+        for receiver in self._mine:
+            nursery.start_soon(receiver.read)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
 import attrs
 import outcome
@@ -15,49 +15,44 @@ from trio_util import AsyncValue
 from trio_pipes._base import (
     REQUESTED,
     ConfigurationError,
-    Place,
     Requested,
-    check_iterable,
+    TransitionError,
+    check_instance,
     check_methods,
     check_name,
     check_number,
+    check_reason,
     default_name,
     next_id,
     step,
 )
 from trio_pipes.flow import (
     CancelFrame,
-    CancelTaskFrame,
     Direction,
     EndFrame,
-    EndTaskFrame,
-    FlushMarker,
     Frame,
     FrameProcessor,
-    InterruptionFrame,
-    InterruptionTaskFrame,
-    LifecycleFrame,
-    Output,
     PipelineParams,
     StartFrame,
     StopFrame,
-    StopTaskFrame,
     check_frame,
 )
 from trio_pipes.flow._engine import Engine
 from trio_pipes.flow._graph import Graph
 
+from ._async_frames import closing
 from ._clock import BaseClock, SystemClock
-from ._entrance import Entrance
+from ._frame_requests import answer_pushed, answer_queued, is_request
+from ._from_thread import TaskFromThread
+from ._home import Home
+from ._markers import Markers, OnHandled
 from ._observers import TASK_EVENTS, observers as make_observers
-from ._task_events import Answers, FrameEvents
-from ._task_state import FINAL, TASK, TaskResult, TaskState, TaskStatistics
+from ._outputs import Outputs
+from ._task_events import Answers
+from ._task_state import FINAL, REACHABLE, TASK, TaskResult, TaskState, TaskStatistics, now_or_zero, without_cancelled
+from ._watches import Watches
 
 __all__ = ["PipelineTask"]
-
-
-# Seconds that an async generator has to clean up when its frames are not wanted any more.
-LAST_WORDS: Final = 1.0
 
 
 class PipelineTask:
@@ -75,27 +70,27 @@ class PipelineTask:
     ) -> None:
         if not isinstance(pipeline, FrameProcessor):
             raise ConfigurationError(f"PipelineTask was given {pipeline!r}, expected a Pipeline: Pipeline([...])")
-        if params is not None and not isinstance(params, PipelineParams):
-            raise ConfigurationError(f"PipelineTask(params={params!r}): expected PipelineParams(...)")
+        check_instance("PipelineTask(params", params, PipelineParams, "PipelineParams(...)", optional=True)
         if clock is not None:
             check_methods("PipelineTask(clock", clock, ["start", "get_time"], "a clock, with start() and get_time()")
-        if name is not None:
-            check_name("PipelineTask(name", name)
-        check_iterable("PipelineTask(observers", observers, "a list of observers")
+        check_name("PipelineTask(name", name, optional=True)
         self.id: int = next_id()
         self.name: str = name or default_name(type(self))
         self.pipeline: FrameProcessor = pipeline
         self.params: PipelineParams = params or PipelineParams()
-        self.clock: BaseClock = clock or SystemClock()
+        self.clock: BaseClock = SystemClock() if clock is None else clock
         self.resources: Any = resources
         """Whatever the processors should share, as `processor.task.resources`."""
         self._observers = make_observers(self.name, TASK_EVENTS, observers)
         self._graph = Graph(pipeline, fuse=not self.params.debug)
-        self._answers = Answers(self, self._observers, self._asked, self._broken_off)
+        self._answers = Answers(self, self._observers, partial(answer_pushed, self), self._broken_off)
         self._engine = Engine(self._graph, self.params, self._answers)
         self._engine.start.metadata.update(self.params.start_metadata)
-        self._place = Place(self.name)
-        self._entrance = Entrance(self.name, self.params.queue_size, self._engine, self._place)
+        self._home = Home(self.name)
+        self._watches = Watches(self, self._engine, self._observers)
+        self._entrance = self._watches.entrance(self._home)
+        self._markers = Markers(self.name, self._entrance, self._observers.keep)
+        self._outputs = Outputs(self.name, self._graph)
         self._state: AsyncValue[TaskState] = AsyncValue(TaskState.NEW)
         self._finished: AsyncValue[bool] = AsyncValue(False)
         self._last: EndFrame | StopFrame | None = None  # asked for
@@ -104,7 +99,6 @@ class PipelineTask:
         self._run_called = False
         self._result: TaskResult | None = None
         self._started_at: float | None = None
-        self._flushes: set[FlushMarker] = set()
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.state.name}>"
@@ -119,28 +113,22 @@ class PipelineTask:
         """
         self._claim_run()
         if self._cancelled:
+            self._home.leave()
             task_status.started(self)
             await trio.lowlevel.checkpoint()
             assert self._result is not None
             return self._result
-        self._place.enter()
         self._step("run")
         self._entrance.open()
-
-        def started() -> None:
-            self._started_at = trio.current_time()
-            self.clock.start()
-            self._step("started")
-            if self._last is not None:
-                self._step("ask_end")
-            self._watch_frames()
-            self._observers.tell("on_started", self)
-            task_status.started(self)
-
-        self._watch_frames()
+        self._watches.refresh()
         try:
             async with trio.open_nursery() as nursery:
                 self._observers.open(nursery)
+
+                def started() -> None:
+                    self._has_started(nursery)
+                    task_status.started(self)
+
                 ran = await outcome.acapture(self._engine.run, nursery, self._feed, started)
                 result = self._conclude(ran)
                 await self._observers.close()
@@ -148,12 +136,22 @@ class PipelineTask:
                 self._result = result
                 nursery.cancel_scope.cancel(reason=f"{self.name} is over")
         finally:
-            self._place.leave()
+            self._home.leave()
             self._finished.value = True
         if self._started_at is None and result.state is not TaskState.FAILED:
             task_status.started(self)
         ran.unwrap()
         return result
+
+    def _has_started(self, nursery: trio.Nursery) -> None:
+        """`StartFrame` has reached the sink."""
+        self._started_at = trio.current_time()
+        self.clock.start()
+        self._step("started")
+        if self._last is not None:
+            self._step("ask_end")
+        self._watches.begin(nursery, _leaves(self.pipeline))
+        self._observers.tell("on_started", self)
 
     def _claim_run(self) -> None:
         if self._run_called:
@@ -167,6 +165,7 @@ class PipelineTask:
                     f"{processor.name!r} is in {node.engine.name!r}, which is running, and cannot be in {self.name!r} "
                     "too. An instance belongs to one running pipeline at a time: make a second one."
                 )
+        self._home.settle()
         self._run_called = True
 
     def _feed(self) -> None:
@@ -178,7 +177,7 @@ class PipelineTask:
 
     def _conclude(self, ran: outcome.Outcome[None]) -> TaskResult:
         """Work out how it ended, and tell everybody who waits."""
-        error = _without_cancelled(ran.error) if isinstance(ran, outcome.Error) else None
+        error = without_cancelled(ran.error) if isinstance(ran, outcome.Error) else None
         cancelled = isinstance(ran, outcome.Error) or self._engine.broken_off
         if error is None and cancelled:
             self._step("cancel")
@@ -188,12 +187,16 @@ class PipelineTask:
             self._step("stop" if isinstance(self._last, StopFrame) else "end")
         if self.state in (TaskState.CANCELLED, TaskState.FAILED):
             self._entrance.break_off(f"it is {self.state.value}")
-        self._close_outputs()
-        for marker in self._flushes:
-            marker.reached.set()
+        self._watches.end()
+        self._let_go()
         self._result = self._make_result(error)
         self._observers.tell("on_finished", self, self._result)
         return self._result
+
+    def _let_go(self) -> None:
+        """Everybody who waits for frames, or for a word about one."""
+        self._outputs.close()
+        self._markers.break_off()
 
     def _make_result(self, error: BaseException | None) -> TaskResult:
         return TaskResult(
@@ -203,7 +206,7 @@ class PipelineTask:
             frames_in=self._entrance.count,
             frames_out=self._graph.sink.count,
             started_at=self._started_at,
-            finished_at=_now(),
+            finished_at=now_or_zero(),
             reported_errors=self._answers.reported_errors,
             observer_errors=tuple(self._observers.errors),
         )
@@ -213,22 +216,36 @@ class PipelineTask:
 
     # -- frames in
 
-    async def queue_frame(self, frame: Frame, direction: Direction = Direction.DOWNSTREAM) -> None:
+    async def queue_frame(
+        self,
+        frame: Frame,
+        direction: Direction = Direction.DOWNSTREAM,
+        *,
+        on_handled: OnHandled | None = None,
+    ) -> None:
         """Put a frame in at the top (or, upstream, at the bottom).
 
         Before the run it is kept. While the task runs an ordered frame waits for room, except from inside a
         processor of this task. A lifecycle frame is a request: `EndFrame` is `stop_when_done()`.
 
+        `on_handled(frame, True)` is called once when the pipeline is done with the frame and with what came of it:
+        handled, dropped or made stale; `on_handled(frame, False)` when the run ended before. It is a sync function, and for
+        data and control frames that go down.
+
         Raises `trio.ClosedResourceError` after the end was asked for, `trio.BrokenResourceError` after a cancel or
         a failure, `TypeError` for what is not a frame.
         """
-        if direction is Direction.DOWNSTREAM and self._entrance.is_ordinary(frame):
+        if on_handled is None and direction is Direction.DOWNSTREAM and self._entrance.is_ordinary(frame):
             await self._entrance.put_ordinary(frame)
             return
         check_frame(frame, direction, self.name)
-        if isinstance(frame, _REQUESTS):
+        if on_handled is not None:
+            await self._markers.queue(frame, direction, on_handled)
+            return
+        self._home.check("queue_frame")
+        if is_request(frame):
             await trio.lowlevel.checkpoint_if_cancelled()
-            self._queued_request(frame)
+            answer_queued(self, frame)
         else:
             await self._entrance.put(frame, direction)
 
@@ -236,8 +253,9 @@ class PipelineTask:
         self, frames: Iterable[Frame] | AsyncIterable[Frame], direction: Direction = Direction.DOWNSTREAM
     ) -> None:
         """Queue frames in order. An async iterable given before the run waits for the run to take it."""
+        self._home.check("queue_frames")
         if isinstance(frames, AsyncIterable):
-            async with _closing(frames):
+            async with closing(frames):
                 await self.wait_state(*(state for state in TaskState if state is not TaskState.NEW))
                 async for frame in frames:
                     await self.queue_frame(frame, direction)
@@ -254,33 +272,22 @@ class PipelineTask:
             else:
                 await self._entrance.put_batch(batch)
 
-    def _queued_request(self, frame: Frame) -> None:
-        if isinstance(frame, StartFrame):
-            if self.state is not TaskState.NEW:
-                raise RuntimeError(
-                    f"{self.name}: a StartFrame can be queued only before the run; it is {self.state.name}"
-                )
-            self._engine.start = frame
-            for key, value in self.params.start_metadata.items():
-                frame.metadata.setdefault(key, value)
-        elif isinstance(frame, InterruptionFrame | InterruptionTaskFrame):
-            self.interrupt()
-        else:
-            if isinstance(frame, EndFrame | StopFrame | EndTaskFrame | StopTaskFrame):
-                self._entrance.check()
-            if isinstance(frame, EndFrame | StopFrame):
-                self._ask_end(frame)
-            else:
-                self._asked(frame)
+    def _start_with(self, frame: StartFrame) -> None:
+        if self.state is not TaskState.NEW:
+            raise RuntimeError(f"{self.name}: a StartFrame can be queued only before the run; it is {self.state.name}")
+        self._engine.start = frame
+        for key, value in self.params.start_metadata.items():
+            frame.metadata.setdefault(key, value)
 
     # -- requests
 
     def stop_when_done(self, reason: str | None = None) -> Requested:
         """Accept nothing new, finish what was accepted, then end."""
+        self._home.check("stop_when_done")
+        check_reason(f"{self.name}.stop_when_done", reason)
         return self._ask_end(EndFrame(reason=reason))
 
     def _ask_end(self, last: EndFrame | StopFrame) -> Requested:
-        self._place.check("stop_when_done")
         if self._last is None and self.state not in FINAL:
             self._last = last
             if self._reason is None:
@@ -293,7 +300,8 @@ class PipelineTask:
 
     def cancel(self, reason: str | None = None) -> Requested:
         """Cancel the run now; cleanup runs. Before the run: it will not run."""
-        self._place.check("cancel")
+        self._home.check("cancel")
+        check_reason(f"{self.name}.cancel", reason)
         if self._cancelled or self.state in FINAL:
             return REQUESTED
         self._cancelled = True
@@ -304,9 +312,7 @@ class PipelineTask:
         else:
             self._entrance.break_off("it is cancelled")
             self._step("cancel")
-            self._close_outputs()
-            for marker in self._flushes:
-                marker.reached.set()
+            self._let_go()
             self._result = self._make_result(None)
             self._observers.tell("on_finished", self, self._result)
             self._finished.value = True
@@ -314,7 +320,7 @@ class PipelineTask:
 
     def interrupt(self) -> Requested:
         """Make every interruptible frame in the pipeline stale, whatever `allow_interruptions` says."""
-        self._place.check("interrupt")
+        self._home.check("interrupt")
         self._engine.interrupt()
         return REQUESTED
 
@@ -326,23 +332,48 @@ class PipelineTask:
         return self._state.value
 
     async def wait_state(self, *states: TaskState) -> TaskState:
-        """Wait until the task is in one of these states; gives that state."""
+        """Wait until the task is in one of these states; gives that state.
+
+        Raises `TransitionError` when it is in a state from which none of them can be reached.
+        """
         if not states or not all(isinstance(state, TaskState) for state in states):
             raise ConfigurationError(f"{self.name}.wait_state was given {states!r}, expected TaskState members")
-        self._place.check("wait_state")
         wanted = frozenset(states)
-        return await self._state.wait_value(lambda state: state in wanted)
+        if wanted <= FINAL:
+            self._refuse_inside("wait_state")
+        met: list[TaskState] = []  # a task may be in one of them and on its way again before this wakes
+
+        def is_over(state: TaskState) -> bool:
+            if state in wanted:
+                met.append(state)
+            return state in wanted or wanted.isdisjoint(REACHABLE[state])
+
+        with self._home.waiting("wait_state"):
+            state = await self._state.wait_value(is_over)
+        if not met:
+            names = " or ".join(wish.name for wish in states)
+            raise TransitionError(f"{self.name} is {state.name}, and cannot come to {names} any more")
+        return met[-1]
 
     def has_finished(self) -> bool:
         """Whether everything is torn down."""
         return self._finished.value
 
+    @property
+    def result(self) -> TaskResult | None:
+        """How it ended; None before everything is torn down."""
+        return self._result if self._finished.value else None
+
     async def wait_finished(self) -> TaskResult:
         """Wait until everything is torn down, however it ended. Inside a processor of this task: `RuntimeError`."""
         self._refuse_inside("wait_finished")
-        await self._finished.wait_value(True)
+        with self._home.waiting("wait_finished"):
+            await self._wait_finished()
         assert self._result is not None
         return self._result
+
+    async def _wait_finished(self) -> None:
+        await self._finished.wait_value(True)
 
     async def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything queued before has been handled: True; False when `timeout` seconds pass first.
@@ -350,26 +381,14 @@ class PipelineTask:
         Answers that go up are not waited for. A task that ends first gives whether it handled everything.
         """
         if timeout is not None:
-            check_number(f"{self.name}.flush(timeout", timeout, "seconds of 0 or more, or None for no limit")
+            check_number(f"{self.name}.flush(timeout", timeout, "a number of seconds, 0 or more, or None for no limit")
         self._refuse_inside("flush")
-        marker = FlushMarker(reached=trio.Event())
-        self._flushes.add(marker)
-        try:
-            with trio.move_on_after(math.inf if timeout is None else timeout):
-                if self.state not in FINAL:
-                    try:
-                        await self._entrance.mark(marker)
-                    except (trio.ClosedResourceError, trio.BrokenResourceError):
-                        await self._finished.wait_value(True)
-                    else:
-                        await marker.reached.wait()
-                return self.state not in (TaskState.CANCELLED, TaskState.FAILED)
-            return False
-        finally:
-            self._flushes.discard(marker)
+        with self._home.waiting("flush"):
+            if self.state not in FINAL and not await self._markers.flush(timeout, self._wait_finished):
+                return False
+        return self.state not in (TaskState.CANCELLED, TaskState.FAILED)
 
     def _refuse_inside(self, call: str) -> None:
-        self._place.check(call)
         if self._engine.is_inside():
             raise RuntimeError(f"{self.name}.{call}() inside one of its own processors would wait for itself")
 
@@ -385,32 +404,9 @@ class PipelineTask:
         What is in it stays readable after the end; then comes `trio.EndOfChannel`. A lifecycle frame never waits
         for a reader: where the buffer is full until the end, it is left out.
         """
-        if not all(isinstance(t, type) and issubclass(t, Frame) for t in types):
-            raise ConfigurationError(f"{self.name}.open_output was given {types!r}, expected frame classes")
-        if (not isinstance(buffer, int) and buffer != math.inf) or isinstance(buffer, bool) or buffer < 0:
-            raise ConfigurationError(
-                f"{self.name}.open_output(buffer={buffer!r}): expected a number of frames, 0 or more, or math.inf"
-            )
-        if not isinstance(direction, Direction):
-            raise ConfigurationError(f"{self.name}.open_output(direction={direction!r}): expected a Direction")
-        self._place.check("open_output")
-        send, receive = trio.open_memory_channel[Frame](buffer)
-        output = Output(types or (Frame,), send)
-        end = self._graph.sink if direction is Direction.DOWNSTREAM else self._graph.source
-        if self.state in FINAL:
-            send.close()
-        else:
-            end.outputs.append(output)
-        try:
-            with receive:
-                yield receive
-        finally:
-            end.close(output)
-
-    def _close_outputs(self) -> None:
-        for end in (self._graph.sink, self._graph.source):
-            for output in tuple(end.outputs):
-                end.close(output)
+        self._home.check("open_output")
+        async with self._outputs.open(types, buffer, direction) as receive:
+            yield receive
 
     # -- observing
 
@@ -419,18 +415,20 @@ class PipelineTask:
 
         Raises `ConfigurationError` when it has a method `on_*` that is no event.
         """
+        self._home.check("add_observer")
         self._observers.add(observer)
-        self._watch_frames()
+        self._watches.refresh()
 
     def remove_observer(self, observer: object) -> None:
         """Remove an observer. Raises `ValueError` for one that is not there."""
+        self._home.check("remove_observer")
         self._observers.remove(observer)
-        self._watch_frames()
+        self._watches.refresh()
 
-    def _watch_frames(self) -> None:
-        wanted = self._observers.wants("on_frame_pushed", "on_frame_handled", "on_reached_sink", "on_reached_source")
-        if wanted != (self._engine.observed is not None):
-            self._engine.observe(FrameEvents(self, self._observers) if wanted else None)
+    def from_thread(self) -> TaskFromThread:
+        """A handle of this task for other threads. Raises `RuntimeError` outside of a Trio run."""
+        self._home.check("from_thread")
+        return TaskFromThread(self)
 
     def statistics(self) -> TaskStatistics:
         """Counts and depths at this moment."""
@@ -448,63 +446,7 @@ class PipelineTask:
     def _broken_off(self) -> None:
         self._entrance.break_off("it was cancelled or has failed")
 
-    def _asked(self, frame: Frame) -> None:
-        """A request from inside the pipeline, or one that was queued."""
-        match frame:
-            case EndFrame():
-                self.stop_when_done(frame.reason)
-            case StopFrame():
-                self._ask_end(StopFrame(reason=frame.reason))
-            case EndTaskFrame():
-                self.stop_when_done(frame.reason)
-            case StopTaskFrame():
-                self._ask_end(StopFrame(reason=frame.reason))
-            case CancelTaskFrame() | CancelFrame():
-                self.cancel(frame.reason)
-            case InterruptionTaskFrame() | InterruptionFrame():
-                self._engine.ask_interrupt()
-            case _:
-                raise RuntimeError(f"{self.name}: {frame.name} cannot be pushed by a processor")
-
-
-_REQUESTS = (
-    LifecycleFrame,
-    CancelFrame,
-    InterruptionFrame,
-    EndTaskFrame,
-    StopTaskFrame,
-    CancelTaskFrame,
-    InterruptionTaskFrame,
-)
-
-
-@asynccontextmanager
-async def _closing(frames: AsyncIterable[Frame]) -> AsyncIterator[None]:
-    """Close an async generator that is not read to its end, rather than leave it to the garbage collector."""
-    try:
-        yield
-    finally:
-        if isinstance(frames, AsyncGenerator):
-            with trio.move_on_after(LAST_WORDS, shield=True):
-                await frames.aclose()
-
-
-def _without_cancelled(error: BaseException) -> BaseException | None:
-    """What is left of an error without Trio's `Cancelled`, alone or in groups."""
-    if isinstance(error, trio.Cancelled):
-        return None
-    if isinstance(error, BaseExceptionGroup):
-        return error.split(trio.Cancelled)[1]
-    return error
-
 
 def _leaves(pipeline: FrameProcessor) -> Iterable[FrameProcessor]:
     leaves = getattr(pipeline, "leaves", None)
     return leaves() if leaves else (pipeline,)
-
-
-def _now() -> float:
-    try:
-        return trio.current_time()
-    except RuntimeError:
-        return 0.0

@@ -6,11 +6,21 @@ from enum import Enum
 from typing import Final
 
 import attrs
+import trio
 
 from trio_pipes._base import Table
 from trio_pipes.flow import NodeStatistics
 
-__all__ = ["FINAL", "TASK", "TaskResult", "TaskState", "TaskStatistics"]
+__all__ = [
+    "FINAL",
+    "REACHABLE",
+    "TASK",
+    "TaskResult",
+    "TaskState",
+    "TaskStatistics",
+    "now_or_zero",
+    "without_cancelled",
+]
 
 
 class TaskState(Enum):
@@ -43,6 +53,17 @@ TASK: Final[Table[TaskState]] = {
     TaskState.FAILED: {},
 }
 FINAL: Final = frozenset(state for state, row in TASK.items() if not row)
+
+
+def _reachable() -> dict[TaskState, frozenset[TaskState]]:
+    """From each state those that it may still come to, itself among them."""
+    found: dict[TaskState, frozenset[TaskState]] = {}
+    for state in reversed(tuple(TASK)):  # the table has states in the order of a life
+        found[state] = frozenset({state}).union(*(found[after] for after in TASK[state].values()))
+    return found
+
+
+REACHABLE: Final = _reachable()
 
 
 @attrs.frozen
@@ -85,3 +106,20 @@ class TaskStatistics:
     reported_errors: int
     processors: tuple[NodeStatistics, ...]
     """In pipeline order; empty before the run."""
+
+
+def without_cancelled(error: BaseException) -> BaseException | None:
+    """What is left of an error without Trio's `Cancelled`, alone or in groups."""
+    if isinstance(error, trio.Cancelled):
+        return None
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1]
+    return error
+
+
+def now_or_zero() -> float:
+    """Trio's clock, also where there is none."""
+    try:
+        return trio.current_time()
+    except RuntimeError:
+        return 0.0

@@ -9,7 +9,7 @@ import trio
 
 from trio_pipes._base import ConfigurationError, Requested
 
-__all__ = ["Worker", "check_is_worker"]
+__all__ = ["Worker", "ask_worker", "check_is_worker"]
 
 
 @runtime_checkable
@@ -30,6 +30,17 @@ class Worker(Protocol):
         ...
 
 
+def ask_worker(worker: Worker, request: str, reason: str | None) -> None:
+    """Make a request of a worker.
+
+    A runner's own `stop_when_done` is for its pipelines only; where it is a worker itself, it is asked to end.
+    """
+    if request == "stop_when_done":
+        getattr(worker, "_end_as_worker", worker.stop_when_done)(reason)
+    else:
+        worker.cancel(reason)
+
+
 def check_is_worker(worker: object, who: str) -> None:
     """Raise unless `worker` can be hosted; the text says what was meant, as far as that can be told."""
     if inspect.iscoroutine(worker):
@@ -45,6 +56,14 @@ def check_is_worker(worker: object, who: str) -> None:
     if missing:
         hint = " Put a pipeline into a task: PipelineTask(pipeline)." if hasattr(worker, "process_frame") else ""
         raise TypeError(f"{who} was given {worker!r}, expected a worker: it has no {', '.join(missing)}.{hint}")
+    for request in ("stop_when_done", "cancel"):
+        if inspect.iscoroutinefunction(getattr(worker, request)):
+            raise TypeError(
+                f"{who} was given {worker!r}, whose {request} is async, expected a plain function: "
+                "a request takes effect when it is called, and does not wait"
+            )
+    if not callable(worker.run):  # type: ignore[attr-defined]  # looked at above
+        raise TypeError(f"{who} was given {worker!r}, whose run is no function")
     name = worker.name  # type: ignore[attr-defined]  # looked at just above
     if not isinstance(name, str) or not name:
         raise ConfigurationError(f"{who} was given {worker!r}, whose name is {name!r}, expected a non-empty string")

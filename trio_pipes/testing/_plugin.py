@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio.testing
+
+if TYPE_CHECKING:
+    from . import Recorder
 
 
 @pytest.fixture
@@ -22,3 +25,11 @@ def running_workers() -> Callable[..., AbstractAsyncContextManager[Any]]:
     from . import running
 
     return running
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    """A `trio_pipes.testing.Recorder`: a processor that remembers the frames that pass."""
+    from . import Recorder
+
+    return Recorder()

@@ -1,0 +1,79 @@
+"""A processor that reads frames from an async iterable, beside those that come from above."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager, nullcontext
+from typing import Any
+
+import trio
+
+from ._frames import Direction, EndFrame, EndTaskFrame, Frame, StartFrame, StopFrame
+from ._processor import FrameProcessor
+
+__all__ = ["Reads"]
+
+_END = object()
+
+
+class Reads(FrameProcessor):
+    """Pushes the frames of `source`, from `StartFrame` to `EndFrame`.
+
+    `ends_task` is asked when the source has ended: whether the task is to end then.
+    """
+
+    def __init__(self, source: AsyncIterable[Frame], name: str, ends_task: Callable[[], bool]) -> None:
+        super().__init__(name)
+        self._source = source
+        self._ends_task = ends_task
+        self.has_ended = False
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Room for the task that reads."""
+        self._asked_to_end = self.has_ended = False
+        self._waiting: trio.CancelScope | None = None  # for the next frame
+        self._over = trio.Event()
+        async with trio.open_nursery() as self._nursery:
+            yield
+            self._nursery.cancel_scope.cancel(reason=f"{self.name} is closed")
+
+    async def process_frame(self, frame: Frame, direction: Direction) -> None:
+        """Begin with the start; at the end let the frame go that has been read."""
+        match frame:
+            case StartFrame():
+                await self.push_frame(frame, direction)
+                self._nursery.start_soon(self._read)
+            case EndFrame() | StopFrame():
+                self._asked_to_end = True
+                if self._waiting is not None:
+                    self._waiting.cancel(reason="the end was asked for")
+                await self._over.wait()
+                await self.push_frame(frame, direction)
+            case _:
+                await self.push_frame(frame, direction)
+
+    async def _read(self) -> None:
+        source: Any = self._source
+        try:
+            async with aclosing(source) if isinstance(source, AsyncGenerator) else nullcontext():
+                frames = aiter(source)
+                while (frame := await self._next(frames)) is not _END:
+                    await self.push_frame(frame)
+        finally:
+            self._over.set()
+        if self.has_ended and self._ends_task():
+            await self.push_frame(EndTaskFrame(f"the sources of {self.name.rsplit(' source ')[0]} have ended"))
+
+    async def _next(self, frames: AsyncIterator[Frame]) -> Any:
+        """The next frame; `_END` at the end of the source, or when the end was asked for."""
+        frame: object = _END
+        if self._asked_to_end:
+            return frame
+        with trio.CancelScope() as self._waiting:
+            try:
+                frame = await anext(frames)
+            except StopAsyncIteration:
+                self.has_ended = True
+        self._waiting = None
+        return frame
