@@ -63,6 +63,8 @@ class Book:
     stop_asked: bool = False
     opened: int = 0
     closed: int = 0
+    passed_by: bool = False  # a processor was unusable: what renews frames then lets them by, and fewer come out
+    unnumbered: int = 0  # frames that were accepted and end at a processor
     unknown: bool = False  # whether all of the accepted ones are known
     problems: list[str] = attrs.field(factory=list)
 
@@ -94,7 +96,10 @@ class Book:
     @property
     def count(self) -> int:
         """How many the task has accepted."""
-        return sum(entry.accepted is True and entry.queued for side in (self.down, self.up) for entry in side.values())
+        numbered = sum(
+            entry.accepted is True and entry.queued for side in (self.down, self.up) for entry in side.values()
+        )
+        return numbered + self.unnumbered
 
     def check(self, copies: int, in_order: bool, complete: bool) -> Iterator[str]:
         """What is wrong; `copies` of each come out below, and all of them when the run was `complete`."""
@@ -124,7 +129,7 @@ class Book:
         if not complete:
             return
         for number, entry in entries.items():
-            expected = 1 if number < 0 else copies
+            expected = 1 if number < 0 or self.passed_by else copies
             if entry.accepted is not True or number in self.failed:
                 continue
             if entry.interruptible and self.interrupts > entry.since:

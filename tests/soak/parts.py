@@ -16,12 +16,16 @@ from trio_pipes import (
     Out,
     ParallelPipeline,
     Pipeline,
+    Switchable,
+    SyncParallelPipeline,
     each,
     processor,
+    route,
+    tee,
 )
 
 from .book import Heard, Note, Said, renewed
-from .script import Part, Shape
+from .script import Part, Shape, Slot, Split
 
 if TYPE_CHECKING:
     from .session import Session
@@ -67,12 +71,12 @@ class Work:
             session.interrupt()
         return (renewed(frame) if self.part.renews else frame), act
 
-    async def on(self, frame: Numbered, push: Any) -> Numbered:
+    async def on(self, frame: Numbered, push: Any, owner: FrameProcessor | None = None) -> Numbered:
         result, act = self.at_once(frame)
         if self.part.nap and isinstance(frame, Said):
             await trio.sleep(self.part.nap)
         if act is not None:
-            await self.session.act(act, frame, push)
+            await self.session.act(act, push, owner)
         return result
 
 
@@ -80,12 +84,13 @@ class Written(FrameProcessor):
     def __init__(self, session: Session, part: Part) -> None:
         super().__init__(inline=part.kind == "inline")
         self.work = Work(session, part)
+        session.classes.append(self)
 
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
         if direction is UP or not isinstance(frame, Said | Heard):
             await self.push_frame(frame, direction)
             return
-        result = await self.work.on(frame, self.push_frame)
+        result = await self.work.on(frame, self.push_frame, self)
         if self.work.part.kind == "helped":
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.push_frame, result)
@@ -128,6 +133,20 @@ def build(session: Session, shape: Shape) -> list[Any]:
             parts.append(build_part(session, one))
         elif isinstance(one, tuple):
             parts.append(ParallelPipeline(*(build(session, branch) for branch in one)))
+        elif isinstance(one, Slot):
+            slot = Switchable(Pipeline(build(session, one.contents[0])))
+            session.slots.append((slot, iter(one.contents[1:])))
+            parts.append(slot)
+        elif isinstance(one, Split):
+            branches = [build(session, branch) for branch in one.branches]
+            match one.kind:
+                case "sync":
+                    parts.append(SyncParallelPipeline(*branches))
+                case "tee":
+                    parts.append(tee(*branches))
+                case _:
+                    count = len(branches)
+                    parts.append(route(lambda frame, count=count: frame.number % count, dict(enumerate(branches))))
         else:
             parts.append(Pipeline(build(session, one)))
     return parts
@@ -161,6 +180,14 @@ def build_part(session: Session, part: Part) -> Any:
                 return await work.on(frame, None)
 
             return asynchronous
+
+        case "concurrent" | "unordered":
+
+            @each(concurrency=3, ordered=part.kind == "concurrent")
+            async def concurrent(frame: Said | Heard) -> Frame:
+                return await work.on(frame, None)
+
+            return concurrent
 
         case "async generator":
 

@@ -18,11 +18,15 @@ KINDS = (
     "generator",
     "async",
     "async generator",
+    "concurrent",
+    "unordered",
     "block",
     "careful block",
 )
 
-Shape = list[Any]  # of parts, of shapes (nested pipelines), and of tuples of shapes (parallel ones)
+Shape = list[Any]  # of parts, of shapes (nested pipelines), of tuples of shapes (parallel ones), of splits and of slots
+FUNCTIONS = ("sync", "generator")  # which cannot wait, and do only what can be done at once
+CLASSES = ("class", "inline", "helped")
 
 
 @attrs.frozen
@@ -34,6 +38,21 @@ class Part:
     nap: float  # seconds over each text
     acts: dict[int, str]  # what it does when it handles its n-th frame
     resource: bool  # has a lifespan, with a task in it that ticks
+
+
+@attrs.frozen
+class Split:
+    """Branches that are not simply parallel."""
+
+    kind: str  # "sync", "tee", "route"
+    branches: tuple[Shape, ...]
+
+
+@attrs.frozen
+class Slot:
+    """What can be replaced while it runs, and what by: all of them give the same number of frames."""
+
+    contents: tuple[Shape, ...]
 
 
 @attrs.frozen
@@ -61,7 +80,9 @@ class Script:
     report: bool  # ErrorPolicy.REPORT
     obeys: bool  # allow_interruptions
     debug: bool
-    host: str  # "runner", "call", "nursery", "alone"
+    host: str  # "runner", "restart", "call", "nursery", "alone"
+    heartbeats: float | None  # seconds between two
+    on_unusable: str  # "continue", "end", "cancel"
     producers: list[Producer]
     readers: list[Reader]
     observers: list[str]
@@ -74,6 +95,12 @@ class Script:
 ENDS = (
     *("stop", "stop", "stop", "stop", "end frame", "stop frame", "end task frame", "part stops"),
     *("cancel", "cancel", "cancel frame", "cancel task frame", "outside", "part cancels", "fails", "fatal", "never"),
+)
+
+
+EVENTS = (
+    *("interrupt", "interrupt", "interrupt", "interrupt frame", "flush", "statistics"),
+    *("pause", "pause frame", "pause at once", "resume", "resume", "resume frame", "replace", "replace", "usable"),
 )
 
 
@@ -96,6 +123,8 @@ def draw(name: str) -> Script:
         acts.append(
             (rng.choice(["interrupt", "interrupt", "report", "queue", "up", "flush refused"]), rng.randint(1, 200))
         )
+    for _ in range(rng.choice([0, 0, 0, 1, 3])):
+        acts.append((rng.choice(["unusable", "pause", "pause until"]), rng.randint(1, 100)))
     if rng.random() < 0.15:
         acts += [("fail", rng.randint(1, 100)) for _ in range(rng.randint(1, 3))]
     inside = {"part stops": "stop", "part cancels": "cancel", "fails": "fail", "fatal": "fatal"}
@@ -104,8 +133,12 @@ def draw(name: str) -> Script:
     if stuck == "handler":
         acts.append(("stick", rng.randint(1, 20)))
     for act, when in acts:
-        asynchronous = [part for part in parts_of(shape) if part.kind not in ("sync", "generator")]
-        among = list(parts_of(shape)) if act in ("fail", "interrupt") else asynchronous
+        able = [part for part in parts_of(shape) if part.kind not in FUNCTIONS]
+        if act in ("fail", "interrupt"):
+            able = parts_of(shape)
+        elif act in ("unusable", "pause", "pause until"):
+            able = [part for part in parts_of(shape) if part.kind in CLASSES]
+        among = able
         if among:
             rng.choice(among).acts[when] = act
     return Script(
@@ -115,16 +148,18 @@ def draw(name: str) -> Script:
         report=end != "fails" and rng.random() < 0.5,
         obeys=rng.random() < 0.7,
         debug=rng.random() < 0.15,
-        host="alone" if end == "outside" else rng.choice(["runner", "runner", "runner", "call", "nursery"]),
+        host="alone" if end == "outside" else rng.choice(["runner", "runner", "restart", "call", "nursery"]),
+        heartbeats=rng.choice([None, None, 0.5, 5.0]),
+        on_unusable=rng.choice(["continue", "continue", "continue", "end", "cancel"]),
         producers=[draw_producer(rng) for _ in range(rng.choice([1, 1, 2, 3]))],
         readers=[draw_reader(rng, lasts) for _ in range(rng.choice([0, 0, 1, 2]))],
         observers=[rng.choice(["counts", "slow", "raises", "leaves"]) for _ in range(rng.choice([0, 0, 0, 1, 2]))],
         events=sorted(
             (
                 rng.uniform(0, lasts),
-                rng.choice(["interrupt", "interrupt", "interrupt", "interrupt frame", "flush", "statistics"]),
+                rng.choice(EVENTS),
             )
-            for _ in range(rng.choice([0, 1, 3, 10]))
+            for _ in range(rng.choice([0, 1, 3, 10, 20]))
         ),
         end=end,
         lasts=lasts,
@@ -138,14 +173,42 @@ def draw_shape(rng: Random, depth: int) -> Shape:
         at = rng.random()
         if at < 0.1 and depth < 2:
             shape.append(draw_shape(rng, depth + 1))
-        elif at < 0.18 and depth < 2:
+        elif at < 0.16 and depth < 2:
             shape.append(tuple(draw_shape(rng, depth + 1) for _ in range(rng.randint(1, 3))))
+        elif at < 0.24 and depth < 2:
+            kind = rng.choice(["sync", "tee", "route"])
+            count = rng.randint(1, 3)
+            first = draw_shape(rng, depth + 1)
+            others = [again(rng, first) if kind == "route" else draw_shape(rng, depth + 1) for _ in range(count - 1)]
+            shape.append(Split(kind, (first, *others)))
+        elif at < 0.34 and depth < 2:
+            first = draw_shape(rng, depth + 1)
+            shape.append(Slot((first, *(again(rng, first) for _ in range(rng.randint(1, 3))))))
         else:
             kind = rng.choice(KINDS)
-            nap = 0.0 if kind in ("sync", "generator") else rng.choice([0, 0, 0, 0.01, 0.03, 0.1])
+            nap = 0.0 if kind in FUNCTIONS else rng.choice([0, 0, 0, 0.01, 0.03, 0.1])
             resource = kind in ("class", "inline") and rng.random() < 0.3
             shape.append(Part(kind, rng.random() < 0.5, nap, {}, resource))
     return shape
+
+
+def again(rng: Random, shape: Shape) -> Shape:
+    """Another shape that gives as many frames: the same way of renewing them, by parts of other kinds."""
+    other: Shape = []
+    for one in shape:
+        if isinstance(one, Part):
+            kind = rng.choice(KINDS)
+            nap = 0.0 if kind in FUNCTIONS else rng.choice([0, 0.01, 0.03])
+            other.append(Part(kind, one.renews, nap, {}, kind in ("class", "inline") and rng.random() < 0.3))
+        elif isinstance(one, Split):
+            other.append(Split(one.kind, tuple(again(rng, branch) for branch in one.branches)))
+        elif isinstance(one, Slot):
+            other.append(Slot(tuple(again(rng, content) for content in one.contents)))
+        elif isinstance(one, tuple):
+            other.append(tuple(again(rng, branch) for branch in one))
+        else:
+            other.append(again(rng, one))
+    return other
 
 
 def draw_reader(rng: Random, lasts: float) -> Reader:
@@ -171,13 +234,32 @@ def parts_of(shape: Shape) -> list[Part]:
         if isinstance(one, Part):
             found.append(one)
         else:
-            for inner in one if isinstance(one, tuple) else (one,):
+            for inner in _inside(one):
                 found += parts_of(inner)
     return found
 
 
-def has_branches(shape: Shape) -> bool:
-    return any(isinstance(one, tuple) or (isinstance(one, list) and has_branches(one)) for one in shape)
+def _inside(one: Any) -> tuple[Shape, ...]:
+    if isinstance(one, Split):
+        return one.branches
+    if isinstance(one, Slot):
+        return one.contents
+    return one if isinstance(one, tuple) else (one,)
+
+
+def keeps_order(shape: Shape) -> bool:
+    """Whether frames come out in the order in which they went in."""
+    for one in shape:
+        if isinstance(one, Part):
+            if one.kind == "unordered":
+                return False
+        elif (
+            isinstance(one, tuple)
+            or (isinstance(one, Split) and one.kind != "tee")
+            or (not isinstance(one, Split) and not all(map(keeps_order, _inside(one))))
+        ):
+            return False
+    return True
 
 
 def copies(shape: Shape) -> tuple[int, int]:
@@ -186,8 +268,12 @@ def copies(shape: Shape) -> tuple[int, int]:
     for one in shape:
         if isinstance(one, Part):
             step = (0, 1) if one.renews else (1, 0)
-        elif isinstance(one, tuple):
-            branches = [copies(branch) for branch in one]
+        elif isinstance(one, Split) and one.kind == "tee":
+            step = (1, 0)
+        elif isinstance(one, Slot) or (isinstance(one, Split) and one.kind == "route"):
+            (step,) = {copies(content) for content in _inside(one)}
+        elif isinstance(one, tuple | Split):
+            branches = [copies(branch) for branch in _inside(one)]
             step = (max(s for s, _ in branches), sum(n for _, n in branches))
         else:
             step = copies(one)

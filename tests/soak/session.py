@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -13,6 +14,7 @@ import trio
 from trio_pipes import (
     CancelFrame,
     CancelTaskFrame,
+    ConfigurationError,
     Direction,
     EndFrame,
     EndTaskFrame,
@@ -20,22 +22,29 @@ from trio_pipes import (
     ErrorFrame,
     ErrorPolicy,
     Frame,
+    FrameProcessor,
     InterruptionTaskFrame,
+    PauseFrame,
+    PauseUrgentFrame,
     Pipeline,
     PipelineParams,
     PipelineRunner,
     PipelineTask,
     Requested,
+    ResumeFrame,
     SetupTimeout,
     StopFrame,
+    Switchable,
     TaskResult,
     TaskState,
     TextFrame,
+    UnusablePolicy,
 )
 
 from .book import PRODUCER, Book, Heard, Note, Said
+from .hosts import in_a_restart
 from .parts import DOWN, UP, Ends, Planned, build
-from .script import Producer, Reader, Script, copies, has_branches
+from .script import Producer, Reader, Script, Shape, copies, keeps_order
 
 REFUSED = (trio.ClosedResourceError, trio.BrokenResourceError)
 SOUND = bytes(640)  # 20 ms at 16 kHz
@@ -56,6 +65,8 @@ class Session:
         self.has_read = trio.Event()
         self.book.cancel_asked = script.end == "outside"
         self.all_of_it: list[int] = []  # numbers that the reader got who was there all the time
+        self.classes: list[FrameProcessor] = []
+        self.slots: list[tuple[Switchable, Iterator[Shape]]] = []
         parts = [Ends(self, UP), *build(self, script.shape), Ends(self, DOWN)]
         self.task = PipelineTask(
             Pipeline(parts),
@@ -64,6 +75,9 @@ class Session:
                 on_error=ErrorPolicy.REPORT if script.report else ErrorPolicy.RAISE,
                 allow_interruptions=script.obeys,
                 debug=script.debug,
+                on_unusable=UnusablePolicy(script.on_unusable),
+                enable_heartbeats=script.heartbeats is not None,
+                heartbeat_period=script.heartbeats or 1.0,
                 setup_timeout=SETUP_TIMEOUT,
                 end_timeout=2.0 if script.end == "end timeout" else END_TIMEOUT,
             ),
@@ -77,8 +91,17 @@ class Session:
         self.book.interrupts += 1
         self.task.interrupt()
 
-    async def act(self, act: str, frame: Said | Heard, push: Any) -> None:
+    async def act(self, act: str, push: Any, owner: FrameProcessor | None) -> None:
         match act:
+            case "unusable" if owner is not None:
+                self.book.passed_by = True
+                self.book.stop_asked |= self.script.on_unusable == "end"
+                self.book.cancel_asked |= self.script.on_unusable == "cancel"
+                owner.set_unusable("the script says so")
+            case "pause" if owner is not None:
+                owner.pause()
+            case "pause until" if owner is not None:
+                await owner.pause_until(partial(trio.sleep, 0.3), timeout=self.rng.choice([0.1, 1.0]))
             case "stop":
                 self.book.stop_asked = True
                 self.task.stop_when_done()
@@ -134,6 +157,8 @@ class Session:
                 case "runner":
                     runner.add_workers(self.task, isolated=True)
                     await self.task.wait_finished()
+                case "restart":
+                    await in_a_restart(runner, self.task)
                 case "call":
                     await runner.run(self.task)
                 case "nursery":
@@ -160,8 +185,42 @@ class Session:
                     await self.task.flush(self.rng.choice([0.01, 1, 10]))
                 case "statistics":
                     self.task.statistics()
+                case "replace":
+                    await self.replace()
+                case _ if self.classes:
+                    await self.direct(event, self.rng.choice(self.classes))
         await trio.sleep_until(began + self.script.lasts)
         await self.end()
+
+    async def direct(self, event: str, one: FrameProcessor) -> None:
+        """Pause a processor and so on; one that does not run refuses it."""
+        with suppress(RuntimeError):
+            match event:
+                case "pause":
+                    one.pause()
+                case "resume":
+                    one.resume()
+                case "usable":
+                    one.set_usable()
+        frames = {"pause frame": PauseFrame, "pause at once": PauseUrgentFrame, "resume frame": ResumeFrame}
+        if event in frames and self.task.state is TaskState.RUNNING:
+            with (
+                suppress(*REFUSED, ConfigurationError),
+                trio.move_on_after(1),
+            ):  # over, or replaced; or there is no room
+                await self.task.queue_frame(frames[event](processor=one))
+                self.book.unnumbered += event == "pause frame"  # the others take effect where they are queued
+
+    async def replace(self) -> None:
+        """Put the next content into a slot, and wait for it a little: a handler that is stuck keeps the old one."""
+        if not self.slots:
+            return
+        slot, contents = self.rng.choice(self.slots)
+        content = next(contents, None)
+        if content is None:
+            return
+        with suppress(trio.ClosedResourceError, SetupTimeout), trio.move_on_after(self.rng.choice([0, 1, 30])):
+            await slot.replace(Pipeline(build(self, content)))
 
     async def end(self) -> None:
         task, book, end = self.task, self.book, self.script.end
@@ -277,7 +336,7 @@ class Session:
         found = list(
             book.check(
                 sum(copies(script.shape)),
-                in_order=not has_branches(script.shape),
+                in_order=keeps_order(script.shape),
                 complete=result.state in (TaskState.ENDED, TaskState.STOPPED),
             )
         )
