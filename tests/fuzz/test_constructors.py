@@ -18,7 +18,8 @@ from hypothesis import given, strategies as st
 
 from examples import examples
 from junk import Refusal, junk, value_of
-from trio_pipes import Frame, FrameProcessor, Pipeline
+from trio_pipes import Frame, FrameProcessor, LLMTokenUsage, Pipeline, PipelineTask, TextFrame
+from trio_pipes.testing import Fault
 from trio_pipes.voice import PocketSphinx, SpeechRules
 
 MODULES = ("trio_pipes", "trio_pipes.testing", "trio_pipes.transports", "trio_pipes.voice")
@@ -27,6 +28,27 @@ MODULES = ("trio_pipes", "trio_pipes.testing", "trio_pipes.transports", "trio_pi
 NEEDED: dict[str, Callable[[], dict[str, Any]]] = {
     "Pipeline": lambda: {"processors": [FrameProcessor()]},
     "ParallelPipeline": lambda: {"branches": [FrameProcessor()]},
+    "SyncParallelPipeline": lambda: {"branches": [FrameProcessor()]},
+    "Switchable": lambda: {"processor": FrameProcessor()},
+    "tee": lambda: {"branches": [FrameProcessor()]},
+    "route": lambda: {"key": type, "routes": {TextFrame: [FrameProcessor()]}},
+    "merge": lambda: {"sources": [FrameProcessor()]},
+    "Restart": lambda: {"factory": lambda: PipelineTask(Pipeline([FrameProcessor()]))},
+    "PauseFrame": lambda: {"processor": "a"},
+    "PauseUrgentFrame": lambda: {"processor": "a"},
+    "ResumeFrame": lambda: {"processor": "a"},
+    "with_deadline": lambda: {"frame": TextFrame("x"), "at": 5.0},
+    "deadline_of": lambda: {"frame": TextFrame("x")},
+    "LLMTokenUsage": lambda: {"prompt_tokens": 1, "completion_tokens": 1},
+    "MetricsData": lambda: {"processor": "a"},
+    "ProcessingMetrics": lambda: {"processor": "a", "value": 0.1},
+    "TTFBMetrics": lambda: {"processor": "a", "value": 0.1},
+    "STTUsageMetrics": lambda: {"processor": "a", "value": 0.1},
+    "TTSUsageMetrics": lambda: {"processor": "a", "value": 1},
+    "LLMUsageMetrics": lambda: {"processor": "a", "value": LLMTokenUsage(1, 1)},
+    "FaultyProcessor": lambda: {"fault": Fault.RAISE},
+    "FrameRecorder": lambda: {"path": "frames.jsonl"},
+    "SlowLink": lambda: {"seconds": 1.0},
     "PipelineTask": lambda: {"pipeline": Pipeline([FrameProcessor()])},
     "AudioFrame": lambda: {"audio": b"", "sample_rate": 8000},
     "InputAudioFrame": lambda: {"audio": b"", "sample_rate": 8000},
@@ -56,9 +78,17 @@ NOT_MADE = {
         "Requested",
         "Frames",
         "Out",
+        "ProcessorMetrics",
+        "RunnerFromThread",
+        "TaskFromThread",
     ),
+    *("Attempt", "RecordedFrame", "Recording"),
     *("Received", "Speech", "Heard", "WavFormat"),
 }
+
+
+# Functions that make something at once; the others are tried with the methods.
+FUNCTIONS = {"each", "processor", "tee", "route", "merge", "with_deadline", "deadline_of"}
 
 
 class _Speaks:
@@ -72,12 +102,11 @@ def made_by_users() -> dict[str, Callable[..., Any]]:
         for name in module.__all__:
             thing = getattr(module, name)
             is_class = inspect.isclass(thing)
-            if name in NOT_MADE or inspect.iscoroutinefunction(thing):
+            if name in NOT_MADE or (callable(thing) and not is_class and name not in FUNCTIONS):
                 continue
             if is_class and (issubclass(thing, Exception | Enum) or getattr(thing, "_is_protocol", False)):
                 continue
-            if is_class or name in ("each", "processor"):
-                found[name] = thing
+            found[name] = thing
     return found
 
 

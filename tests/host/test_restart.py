@@ -473,7 +473,7 @@ async def test_a_factory_that_raises_later_has_failed_as_its_worker_would(autoju
     [
         (lambda first: first, "same worker again"),
         (lambda first: Plain("other"), "named 'other' after one named 'w'"),
-        (lambda first: 3, "which is no worker"),
+        (lambda first: 3, "expected a worker"),
     ],
     ids=["same", "other name", "no worker"],
 )

@@ -244,7 +244,7 @@ class FearsItsRunner(Good):
 ZOO = [
     ("worker", Nameless, "whose name is ''"),
     ("worker", NoKeyword, "run(task_status) cannot be called"),
-    ("worker", object, "which is no worker: it has no name, run"),
+    ("worker", object, "expected a worker: it has no name, run"),
     ("worker", AsyncRequests, "whose cancel is async, expected a plain function"),
     ("requests", NoAnswer, "stop_when_done() gave None, expected a Requested"),
     ("ready", NeverReady, "a run has not ended within 1000 s"),

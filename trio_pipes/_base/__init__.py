@@ -3,6 +3,7 @@
 from ._checks import (
     FINITE,
     are_classes,
+    check_awaitable,
     check_callable,
     check_classes,
     check_count,
@@ -51,6 +52,7 @@ __all__ = [
     "Table",
     "TransitionError",
     "are_classes",
+    "check_awaitable",
     "check_callable",
     "check_classes",
     "check_count",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from types import UnionType
 from typing import Final
 
@@ -17,6 +17,7 @@ from ._errors import ConfigurationError
 __all__ = [
     "FINITE",
     "are_classes",
+    "check_awaitable",
     "check_callable",
     "check_classes",
     "check_count",
@@ -125,6 +126,13 @@ def check_callable(what: str, value: object, expected: str) -> None:
     """Something to call."""
     if not callable(value):
         raise refuse(what, value, expected)
+
+
+def check_awaitable(call: str, value: object) -> Awaitable[object]:
+    """What `call`, a function of the user's, gave to wait for."""
+    if not isinstance(value, Awaitable):
+        raise TypeError(f"{call} gave {value!r}, expected something to await: make it an async function")
+    return value
 
 
 def check_methods(what: str, value: object, methods: Iterable[str], expected: str) -> None:

@@ -68,7 +68,10 @@ def _mark(frame: Any, kind: type[int]) -> None:
 
 def deadline_of(frame: Frame) -> float:
     """The deadline of a frame, on Trio's clock; `math.inf` when it has none."""
-    deadline: float = frame.metadata.get(KEY, math.inf)
+    try:
+        deadline: float = frame.metadata.get(KEY, math.inf)
+    except AttributeError:
+        raise TypeError(f"deadline_of was given {frame!r}, expected a frame") from None
     return deadline
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 import attrs
 import trio
 
-from trio_pipes._base import FINITE, ConfigurationError, check_instance, check_number
+from trio_pipes._base import FINITE, ConfigurationError, check_count, check_instance, check_number
 
 from ._frames import Frame, MetricsFrame
 
@@ -53,16 +53,32 @@ class ProcessingMetrics(MetricsData):
     """Seconds."""
 
 
+def _tokens(name: str, value: object) -> None:
+    check_count(f"LLMTokenUsage({name}", value, "a number of tokens, 0 or more", least=0)
+
+
+def _total(usage: LLMTokenUsage) -> int:
+    _tokens("prompt_tokens", usage.prompt_tokens)
+    _tokens("completion_tokens", usage.completion_tokens)
+    return usage.prompt_tokens + usage.completion_tokens
+
+
 @attrs.frozen
 class LLMTokenUsage:
     """The tokens of one answer of a language model."""
 
     prompt_tokens: int
     completion_tokens: int
-    total_tokens: int = attrs.Factory(lambda self: self.prompt_tokens + self.completion_tokens, takes_self=True)
+    total_tokens: int = attrs.Factory(_total, takes_self=True)
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
     reasoning_tokens: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for field in attrs.fields(LLMTokenUsage):
+            value = getattr(self, field.name)
+            if value is not None or field.default is not None:
+                _tokens(field.name, value)
 
 
 @attrs.frozen

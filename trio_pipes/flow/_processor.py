@@ -16,6 +16,7 @@ from trio_pipes._base import (
     REQUESTED,
     ConfigurationError,
     Requested,
+    check_awaitable,
     check_flag,
     check_name,
     check_number,
@@ -181,7 +182,7 @@ class FrameProcessor:
         add_pause(node, pause)
         try:
             with trio.move_on_after(timeout) as scope:
-                await ready()
+                await check_awaitable(f"{self.name}.pause_until: ready()", ready())
         finally:
             remove_pause(node, pause)
         return not scope.cancelled_caught

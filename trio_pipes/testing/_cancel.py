@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 from trio_pipes import ConfigurationError
-from trio_pipes._base import check_count, check_number
+from trio_pipes._base import check_awaitable, check_callable, check_count, check_number
 
 from ._leftovers import nothing_left, young_garbage_only
 from ._within import descends_from, within
@@ -83,6 +83,7 @@ async def cancel_at_every_checkpoint(
     Raises what the scenario raises, `AssertionError` for what is left, each with a note that names the step. Needs an
     autojump clock (the fixture `pipes_clock`) where the scenario waits.
     """
+    check_callable("cancel_at_every_checkpoint(scenario", scenario, "an async function of an Attempt")
     check_count("cancel_at_every_checkpoint(stride", stride, "a whole number, 1 or more")
     check_count("cancel_at_every_checkpoint(limit", limit, "a whole number, 1 or more")
     check_number("cancel_at_every_checkpoint(timeout", timeout, "seconds above 0", above=True)
@@ -116,7 +117,7 @@ async def _once(
                 attempt._call = lambda: scope.cancel(reason=f"step {step}")
             try:
                 await trio.lowlevel.cancel_shielded_checkpoint()  # so that a cancel can come before its first line
-                await scenario(attempt)
+                await check_awaitable("cancel_at_every_checkpoint: scenario(attempt)", scenario(attempt))
             finally:
                 steps.top = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, cast
@@ -86,7 +87,7 @@ async def check_processor(
 def _maker(factory: Any) -> Callable[[], FrameProcessor]:
     if isinstance(factory, RECIPES):
         return lambda: Pipeline([factory]).processors[0]
-    if isinstance(factory, FrameProcessor) or not callable(factory):
+    if isinstance(factory, FrameProcessor) or not callable(factory) or inspect.iscoroutinefunction(factory):
         raise ConfigurationError(
             f"check_processor was given {factory!r}, expected what makes a fresh processor each time: "
             f"the class, or lambda: {type(factory).__name__}(...)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
@@ -38,7 +39,11 @@ async def check_worker(
     """
     refuse_real_clock("check_worker")
     skip = refuse_unknown("check_worker", skip, WORKER_RULES)
-    if not callable(factory) or (not isinstance(factory, type) and hasattr(factory, "stop_when_done")):
+    if (
+        not callable(factory)
+        or inspect.iscoroutinefunction(factory)
+        or (not isinstance(factory, type) and hasattr(factory, "stop_when_done"))
+    ):
         raise ConfigurationError(
             f"check_worker was given {factory!r}, expected what makes a fresh worker each time: "
             f"the class, or lambda: {type(factory).__name__}(...)"

@@ -71,6 +71,7 @@ class FaultyProcessor(FrameProcessor):
             raise ConfigurationError("FaultyProcessor(Fault.STALL, seconds=math.inf) would never end: expected seconds")
         if rate is not None:
             check_number("FaultyProcessor(rate", rate, "a number from 0 to 1", most=1.0)
+        check_instance("FaultyProcessor(seed", seed, int, "a whole number")
         check_instance(
             "FaultyProcessor(error", error, Exception, "an exception, such as ValueError('x')", optional=True
         )

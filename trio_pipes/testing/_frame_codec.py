@@ -21,7 +21,7 @@ from trio_pipes import (
     StartFrame,
     StopFrame,
 )
-from trio_pipes._base import refuse
+from trio_pipes._base import check_iterable, refuse
 
 __all__ = ["FrameCodec", "RecordingError"]
 
@@ -43,6 +43,7 @@ class FrameCodec:
 
     def __init__(self, classes: Iterable[type[Any]] = (), skip: Collection[str] = ()) -> None:
         self.classes: dict[str, type[Any]] = {}
+        check_iterable("FrameCodec(classes", classes, "a list of frame classes, or of classes made with attrs")
         for known in (*_own(), *classes):
             if not isinstance(known, type) or not attrs.has(known):
                 raise ConfigurationError(f"classes: {known!r}, expected frame classes, or classes made with attrs")
@@ -52,7 +53,11 @@ class FrameCodec:
                 )
             if self.classes.setdefault(known.__name__, known) is not known:
                 raise ConfigurationError(f"classes: two are called {known.__name__}, and a recording has only the name")
-        if isinstance(skip, str) or not all(isinstance(each, str) and "." in each for each in skip):
+        if (
+            isinstance(skip, str)
+            or not isinstance(skip, Collection)
+            or not all(isinstance(each, str) and "." in each for each in skip)
+        ):
             raise refuse("FrameCodec(skip", skip, "fields as 'TextFrame.text'")
         self._skip = frozenset(skip)
 

@@ -34,7 +34,7 @@ from trio_pipes import (
     StopFrame,
     TaskState,
 )
-from trio_pipes._base import check_instance, outside
+from trio_pipes._base import check_flag, check_instance, check_path, outside
 
 from ._frame_codec import FrameCodec, RecordingError
 
@@ -96,6 +96,8 @@ class Recording:
         `partial` takes a file whose end is missing, because the process was killed, as far as its lines are whole. Raises
         `RecordingError`, which names the line, for what is damaged, cut off or no recording, and `OSError`.
         """
+        check_path("Recording.read(path", path)
+        check_flag("Recording.read(partial", partial)
         codec = FrameCodec(classes)
         with outside():
             content = await trio.to_thread.run_sync(Path(path).read_bytes)

@@ -27,7 +27,7 @@ from trio_pipes import (
     StopFrame,
     SystemFrame,
 )
-from trio_pipes._base import FINITE, check_count, check_number
+from trio_pipes._base import FINITE, check_count, check_instance, check_number
 
 __all__ = ["SlowLink"]
 
@@ -46,6 +46,7 @@ class SlowLink(FrameProcessor):
         super().__init__(name)
         check_number("SlowLink(seconds", seconds, "a finite number of seconds, 0 or more", most=FINITE)
         check_number("SlowLink(jitter", jitter, "a finite number of seconds, 0 or more", most=FINITE)
+        check_instance("SlowLink(seed", seed, int, "a whole number")
         check_count("SlowLink(in_flight", in_flight, "a whole number, 1 or more")
         self._seconds, self._jitter, self._seed, self._in_flight = seconds, jitter, seed, in_flight
 
