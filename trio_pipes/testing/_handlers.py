@@ -37,7 +37,7 @@ async def _block(frames: Frames[Frame], out: Out) -> None: ...
 
 
 # What `@each` and `@processor` make: each pipeline makes a processor of its own from it.
-RECIPES: tuple[type, ...] = (type(each(lambda frame: frame)), type(_block))
+RECIPES: tuple[type[Any], ...] = (type(each(lambda frame: frame)), type(_block))
 BLOCK = type(Pipeline([_block]).processors[0])
 # Processors that are functions: what shares a task is not theirs to say.
 FUNCTIONS = (BLOCK, type(Pipeline([each(lambda frame: frame)]).processors[0]))
