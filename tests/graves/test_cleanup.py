@@ -235,7 +235,6 @@ async def test_g19_cleanup_still_has_the_helpers_of_the_runner(autojump_clock, e
     assert await with_a_helper(end) == ["cleanup"] * 4 + ["closed"]
 
 
-@pytest.mark.xfail(strict=True, reason="a cancel of the runner cancels helpers while those they serve clean up")
 @pytest.mark.parametrize("how", ["runner.cancel", "two signals"])
 async def test_g19_cleanup_after_a_cancel_of_the_runner_still_has_its_helpers(autojump_clock, how) -> None:
     def end(runner: PipelineRunner, tasks: list[PipelineTask]) -> None:
@@ -270,10 +269,7 @@ class Helper:
 
 
 # A generator is a block too: what is open in it is closed when its handler ends, and not when its garbage is collected.
-@pytest.mark.parametrize(
-    "kind",
-    ["async", pytest.param("sync", marks=pytest.mark.xfail(strict=True, reason="left to the garbage collector"))],
-)
+@pytest.mark.parametrize("kind", ["async", "sync"])
 @places
 async def test_g19_a_generator_that_is_stopped_is_closed_before_the_run_is_over(autojump_clock, kind, place) -> None:
     closed: list[str] = []

@@ -24,8 +24,6 @@ from graves_kit import (
 from hosting import Probe, Slow, Stuck, at_every_checkpoint, nothing_left
 from trio_pipes import FrameProcessor, TaskState, TextFrame, each
 
-pytestmark = pytest.mark.xfail(strict=True, reason="SyncParallelPipeline is not there yet")
-
 
 def kept(text: str) -> TextFrame:
     return TextFrame(text, interruptible=False)

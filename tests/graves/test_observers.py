@@ -338,7 +338,6 @@ async def test_g29_async_observers_are_told_of_a_cancel_of_the_task(autojump_clo
     assert hears.told == ["CANCELLED"]
 
 
-@pytest.mark.xfail(strict=True, reason="their tasks are cancelled before they are told, and their second is waited out")
 @pytest.mark.parametrize("way", [way for way in CANCELS if way not in ON_ITS_OWN])
 async def test_g29_async_observers_are_told_of_every_cancel(autojump_clock, way) -> None:
     hears = Hears()

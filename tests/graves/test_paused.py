@@ -10,8 +10,6 @@ from graves_kit import CANCELS, HUNG, Button, asked_to_end, cancelled, ended_sta
 from hosting import Probe, Slow, Urgent, nothing_left
 from trio_pipes import Direction, Frame, FrameProcessor, TaskState, TextFrame
 
-pytestmark = pytest.mark.xfail(strict=True, reason="pauses are not there yet")
-
 
 class PausesItself(FrameProcessor):
     """Speech that waits until the sound is out, which never happens: the word that would wake it does not come."""

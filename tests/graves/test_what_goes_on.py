@@ -198,7 +198,6 @@ async def test_g06_background_work_that_pushes_without_end_before_the_start_is_a
 
 
 # The same by the task's own watch.
-@pytest.mark.xfail(strict=True, reason="idling is not there yet")
 @places
 @modes
 async def test_g06_an_idle_task_cancels_itself_and_leaves_nothing(autojump_clock, place, mode) -> None:

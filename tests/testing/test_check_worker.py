@@ -245,7 +245,7 @@ ZOO = [
     ("worker", Nameless, "whose name is ''"),
     ("worker", NoKeyword, "run(task_status) cannot be called"),
     ("worker", object, "which is no worker: it has no name, run"),
-    ("requests", AsyncRequests, "cancel() gave a coroutine"),
+    ("worker", AsyncRequests, "whose cancel is async, expected a plain function"),
     ("requests", NoAnswer, "stop_when_done() gave None, expected a Requested"),
     ("ready", NeverReady, "a run has not ended within 1000 s"),
     ("ready", ReadyTwice, "it said 2 times that it is ready"),

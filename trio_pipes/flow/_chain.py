@@ -9,8 +9,8 @@ the class it got; anything else (nothing, several frames, another class) leaves 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, closing
 from functools import cache
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ __all__ = ["Chain"]
 
 # A frame, nothing, or several of both: a None among several is one that was dropped, so that whoever reads on and
 # on can let others have a turn.
-Result = Frame | Iterator[Frame | None] | None
+Result = Frame | Generator[Frame | None] | None
 
 
 class Link(Protocol):
@@ -55,7 +55,7 @@ class Link(Protocol):
 
     def emit_special(self, frame: Frame) -> None: ...
 
-    def frames_of(self, results: object, frame: Frame) -> Iterator[Frame]: ...
+    def frames_of(self, results: object, frame: Frame) -> Generator[Frame]: ...
 
 
 @cache
@@ -123,12 +123,13 @@ class Chain:
                 if head.attention:
                     head.look_up()
 
-    async def push_each(self, results: Iterator[Frame | None], reader: Link) -> None:
+    async def push_each(self, results: Generator[Frame | None], reader: Link) -> None:
         """Push several frames; nobody else's come between. `reader` is the node whose handler waits for it."""
-        async with self.in_turn():
-            await self._push_each(results, reader)
+        with closing(results):
+            async with self.in_turn():
+                await self._push_each(results, reader)
 
-    async def _push_each(self, results: Iterator[Frame | None], reader: Link) -> None:
+    async def _push_each(self, results: Generator[Frame | None], reader: Link) -> None:
         dropped = 0
         for frame in results:
             if frame is not None:
@@ -149,7 +150,8 @@ class Chain:
             if isinstance(result, Frame):
                 await self.nodes[-1].push(result)
             elif result is not None:
-                await self._push_each(result, self.nodes[0])
+                with closing(result):
+                    await self._push_each(result, self.nodes[0])
 
     @asynccontextmanager
     async def in_turn(self) -> AsyncIterator[None]:
@@ -175,7 +177,7 @@ class Chain:
         run = self.nodes[i + 1].chain.run_for[result.__class__]
         return run(result)
 
-    def _each_of(self, i: int, results: object, frame: Frame) -> Iterator[Frame | None]:
+    def _each_of(self, i: int, results: object, frame: Frame) -> Generator[Frame | None]:
         node = self.nodes[i]
         items = node.frames_of(results, frame)
         node.iterating, node.leaving = True, False
@@ -195,6 +197,7 @@ class Chain:
                     yield from result
         finally:
             node.iterating = False
+            items.close()
 
 
 class _Learning(dict[type, Callable[[Frame], Result]]):

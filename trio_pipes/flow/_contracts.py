@@ -5,7 +5,7 @@ Lanes ask the node that they belong to; nodes ask their neighbours and the engin
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -205,8 +205,8 @@ class LaneOwner(Protocol):
     def failed(self, exc: Exception, frame: Frame | None) -> None:
         """An error of the handler."""
 
-    def forget_returning(self) -> None:
-        """The handlers in this lane's task have ended: none of them is waited for any more."""
+    def forget_returning(self, lane: Any) -> None:
+        """The handlers that a lane's server ran have ended: none of them is waited for any more."""
 
     def has_unwound(self) -> None:
         """A handler that an interrupt stopped has ended."""
@@ -216,12 +216,12 @@ class Row(Protocol):
     """Synchronous functions in a row, as the hot loop uses them."""
 
     @property
-    def run_for(self) -> Mapping[type, Callable[[Frame], Frame | Iterator[Frame | None] | None]]: ...
+    def run_for(self) -> Mapping[type, Callable[[Frame], Frame | Generator[Frame | None] | None]]: ...
 
     @property
     def put(self) -> Any: ...
 
-    async def push_result(self, result: Frame | Iterator[Frame | None] | None) -> None: ...
+    async def push_result(self, result: Frame | Generator[Frame | None] | None) -> None: ...
 
 
 class InboxOwner(LaneOwner, Protocol):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
-from contextlib import aclosing, nullcontext
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable
+from contextlib import aclosing, closing, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast, final, overload
 
 import attrs
@@ -251,7 +251,7 @@ class FunctionNode(Node):
         else:
             self._push_urgent(frame, DOWN)
 
-    def frames_of(self, results: object, frame: Frame) -> Iterator[Frame]:
+    def frames_of(self, results: object, frame: Frame) -> Generator[Frame]:
         """The frames of an iterable that the function returned for `frame`; its errors are this node's."""
         try:
             yield from frames_in(results, self.name)
@@ -264,7 +264,7 @@ def _may_be_special(frame_type: type[Frame]) -> bool:
     return frame_type is Frame or frame_type._lane != 0
 
 
-def frames_in(results: object, who: str) -> Iterator[Frame]:
+def frames_in(results: object, who: str) -> Generator[Frame]:
     """The frames of what a function returned, or `TypeError`."""
     if isinstance(results, str | bytes) or not isinstance(results, Iterable):
         hint = ""
@@ -273,10 +273,14 @@ def frames_in(results: object, who: str) -> Iterator[Frame]:
             if inspect.iscoroutine(results):
                 results.close()
         raise TypeError(f"{who!r} returned {results!r}, expected a Frame, None or an iterable of frames{hint}")
-    for item in results:
-        if not isinstance(item, Frame):
-            raise TypeError(f"{who!r} returned an iterable with {item!r} in it, expected frames only")
-        yield item
+    try:
+        for item in results:
+            if not isinstance(item, Frame):
+                raise TypeError(f"{who!r} returned an iterable with {item!r} in it, expected frames only")
+            yield item
+    finally:
+        if isinstance(results, Generator):
+            results.close()  # rather than leave it to the garbage collector
 
 
 class EachProcessor(FrameProcessor):
@@ -310,8 +314,9 @@ class EachProcessor(FrameProcessor):
         elif self.is_async and isinstance(result, AsyncIterable):
             await self._push_all(result)
         elif result is not None:
-            for item in frames_in(result, self.name):
-                await self.push_frame(item)
+            with closing(frames_in(result, self.name)) as frames:
+                for item in frames:
+                    await self.push_frame(item)
 
     async def _push_all(self, items: Any) -> None:
         async with aclosing(items) if hasattr(items, "aclose") else nullcontext():
@@ -341,5 +346,6 @@ class ConcurrentEachProcessor(EachProcessor):
         if isinstance(result, Frame):
             await self.push_frame(result)
         elif result is not None:
-            for item in frames_in(result, self.name):
-                await self.push_frame(item)
+            with closing(frames_in(result, self.name)) as frames:
+                for item in frames:
+                    await self.push_frame(item)

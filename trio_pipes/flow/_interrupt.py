@@ -108,7 +108,7 @@ def _stop_those_above(asker: Lane) -> None:
             node.attention = not generates
         return
     above = handlers if innermost.chaining else handlers[:-1]  # a function below the innermost is the asker then
-    if generates and isinstance(innermost, FunctionNode):
+    if generates and isinstance(innermost, FunctionNode) and innermost.chainable:
         above = handlers[:-1]  # its own generator: nobody waits for it in this handler
     if above:
         _doom(asker, above)

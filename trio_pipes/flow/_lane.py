@@ -123,7 +123,7 @@ class Lane:
         engine = node.engine
         del engine.lanes[server.task]
         self.scope = self.frame = None
-        if self.stop:
+        if self.stop or self.stack:
             self._unwound()
         if self.q and not engine.over and node.may_take(self):
             engine.pool.add(self)
@@ -135,7 +135,7 @@ class Lane:
         stack, self.stack = self.stack, ()
         self.stop = False
         if self.direction is Direction.DOWNSTREAM and not self.urgent:
-            self.node.forget_returning()
+            self.node.forget_returning(self)
         for node in stack:
             node.has_unwound()
 

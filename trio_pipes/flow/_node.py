@@ -477,10 +477,11 @@ class Node:
                 self.start_lanes()
         self.engine.check_quiet()
 
-    def forget_returning(self) -> None:
-        """The handlers in this node's task have ended: none of them is waited for any more."""
+    def forget_returning(self, lane: Lane) -> None:
+        """The handlers that a lane's server ran have ended: none of them is waited for any more."""
         for node in (self, *self.members):
-            node.returning = None
+            if node.returning is lane:
+                node.returning = None
 
     def has_unwound(self) -> None:
         self.unwinding -= 1

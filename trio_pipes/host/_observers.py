@@ -54,6 +54,12 @@ class _Queue:
         self.settled = trio.Event()  # everything that was put has been told
         self.settled.set()
         self.scope = trio.CancelScope()  # of the task that serves the observer
+        self.renew()
+
+    def renew(self) -> None:
+        """Have another task serve: the scope is shielded, because a cancel of the run is something to tell of."""
+        self.scope.cancel(reason="another task serves")
+        self.scope = trio.CancelScope(shield=True)
 
     def put(self, method: Callable[..., Any], args: tuple[Any, ...]) -> None:
         if len(self.events) == BACKLOG:
@@ -104,7 +110,7 @@ class Observers:
         if any(inspect.iscoroutinefunction(method) for method in methods.values()):
             self._queues[id(observer)] = _Queue()
             if self._nursery is not None:
-                self._nursery.start_soon(self._serve, observer)
+                self._nursery.start_soon(self._serve, observer, self._queues[id(observer)].scope)
 
     def remove(self, observer: object) -> None:
         """Raises `ValueError` for one that is not there."""
@@ -160,8 +166,8 @@ class Observers:
         for observer in self._observers:
             queue = self._queues.get(id(observer))
             if queue is not None:
-                queue.scope = trio.CancelScope()
-                nursery.start_soon(self._serve, observer)
+                queue.renew()
+                nursery.start_soon(self._serve, observer, queue.scope)
 
     async def close(self) -> None:
         """Give async observers their last second."""
@@ -171,6 +177,8 @@ class Observers:
         with trio.move_on_after(LAST_SECOND, shield=True) as scope:
             for queue in tuple(self._queues.values()):
                 await queue.settled.wait()
+        for queue in self._queues.values():
+            queue.scope.cancel(reason=f"{self._owner} is over")
         left = sum(len(queue.events) for queue in self._queues.values())
         dropped = sum(queue.dropped for queue in self._queues.values())
         if scope.cancelled_caught or dropped:
@@ -182,10 +190,10 @@ class Observers:
                 left,
             )
 
-    async def _serve(self, observer: object) -> None:
+    async def _serve(self, observer: object, scope: trio.CancelScope) -> None:
         queue = self._queues[id(observer)]
         try:
-            with queue.scope:
+            with scope:
                 while True:
                     while queue.events:
                         method, args = queue.events.popleft()
