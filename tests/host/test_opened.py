@@ -221,6 +221,7 @@ class Fails(FrameProcessor):
     @asynccontextmanager
     async def lifespan(self):
         if self.where == "up":
+            await trio.sleep(1)
             raise ValueError("up")
         try:
             yield
