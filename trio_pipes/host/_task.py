@@ -165,6 +165,8 @@ class PipelineTask:
                     f"{processor.name!r} is in {node.engine.name!r}, which is running, and cannot be in {self.name!r} "
                     "too. An instance belongs to one running pipeline at a time: make a second one."
                 )
+            if processor._held_by_block is not None:
+                processor._held_by_block.check()
         self._home.settle()
         self._run_called = True
 
