@@ -228,7 +228,6 @@ async def test_g38_flush_that_runs_out_of_time_is_false_and_hurts_nothing(autoju
 
 # A stopped pipeline is open for the next run; nothing of the first is lost or repeated in it.
 @modes
-@pytest.mark.xfail(strict=True, reason="`async with pipeline` is not there yet")
 async def test_g38_a_stop_through_branches_and_a_second_run(autojump_clock, mode) -> None:
     log: list[str] = []
     last = Probe()

@@ -35,6 +35,7 @@ from ._names import default_name, next_id
 from ._outside import outside
 from ._requested import REQUESTED, Requested
 from ._states import Table, step
+from ._value import Value
 
 __all__ = [
     "FINITE",
@@ -51,6 +52,7 @@ __all__ = [
     "StartTimeout",
     "Table",
     "TransitionError",
+    "Value",
     "are_classes",
     "check_awaitable",
     "check_callable",

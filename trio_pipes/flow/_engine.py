@@ -34,13 +34,14 @@ from ._graph import Graph
 from ._interrupt import interrupt_all, lane_of
 from ._pause import BY_CALL, add_pause, end_pauses, remove_pause
 from ._pool import Pool
-from ._setup import Lifespan
+from ._setup import Lifespan, flat, wait_cleaned_up
 from ._turn import turn_of_this_run
 
 if TYPE_CHECKING:
     from ._contracts import FrameObserver, Owner
     from ._lane import Lane
     from ._node import Node
+    from ._opened import Held
     from ._params import PipelineParams
     from ._turn import Turn
 
@@ -78,6 +79,7 @@ class Engine:
         self.lanes: dict[Task, Lane] = {}  # the lanes that are served, by the task that does
         self.broken_off = False  # it has not come to its end
         self._lifespans: list[Lifespan] = []
+        self._borrowed: list[Held] = []  # processors that a block holds open
         self._errors: list[Exception] = []
         self._verdict: PipesError | None = None  # what the engine itself has against this run
         self._started = trio.Event()
@@ -103,7 +105,7 @@ class Engine:
             try:
                 await self._run(feed)
             except Exception as exc:  # noqa: BLE001  (kept, and raised below)
-                self._errors.extend(_flat(exc))
+                self._errors.extend(flat(exc))
             except BaseException as exc:
                 # A cancel from outside, or an interrupt from the keyboard: it goes on, beside what else went wrong.
                 if self._errors or self._verdict:
@@ -117,6 +119,8 @@ class Engine:
                 for node in self.nodes:
                     node.inbox.let_go()
                 self.graph.detach()
+                for held in self._borrowed:
+                    held.give_back()
         if self._errors:
             raise ExceptionGroup(f"{self.name} failed", self._all_errors())
         if self._verdict:
@@ -144,7 +148,7 @@ class Engine:
             if self._lifespans:
                 for lifespan in self._lifespans:
                     lifespan.close(cancelled=self.broken_off)
-                await self._watch_cleanup()  # noqa: ASYNC102  (shielded there)
+                await wait_cleaned_up(self._lifespans, self)  # noqa: ASYNC102  (shielded there)
 
     def enter(self, nodes: Iterable[Node]) -> dict[Node, trio.Event]:
         """Begin the set-up of nodes; gives an event for each that has any."""
@@ -153,6 +157,11 @@ class Engine:
             if isinstance(node, BlockNode):
                 waiting[node] = node.ready
                 node.engine.spawn(node.run_body)
+            held = node.processor._held_by_block
+            if held is not None:
+                held.lend(node)
+                self._borrowed.append(held)
+                continue
             manager = node.processor._lifespan_or_none()
             if manager is not None:
                 lifespan = Lifespan(node, manager, node.engine)
@@ -169,6 +178,9 @@ class Engine:
         for lifespan in leaving:
             await lifespan.done.wait()
             self._lifespans.remove(lifespan)
+        for held in [held for held in self._borrowed if held.node in nodes]:
+            self._borrowed.remove(held)
+            held.give_back()
 
     async def _set_up(self) -> None:
         began = trio.current_time()
@@ -220,19 +232,6 @@ class Engine:
         self._verdict = self._verdict or verdict
         self.cancel(str(verdict))
         await trio.sleep_forever()
-
-    async def _watch_cleanup(self) -> None:
-        """Wait for the lifespans, and say who is still cleaning up after the deadline: a shield cannot be cut."""
-        with trio.CancelScope(shield=True):
-            since = trio.current_time()
-            while True:
-                with trio.move_on_after(self.params.cleanup_timeout + 1):
-                    for lifespan in self._lifespans:
-                        await lifespan.done.wait()
-                    return
-                late = trio.current_time() - since
-                names = ", ".join(repr(one.node.name) for one in self._lifespans if not one.done.is_set())
-                logger.warning("%s: cleanup of %s has lasted %.1f s and shields itself", self.name, names, late)
 
     # -- what the owner asks
 
@@ -304,7 +303,7 @@ class Engine:
 
     def fail(self, exc: Exception) -> None:
         """An error that ends the run."""
-        self._errors.extend(_flat(exc))
+        self._errors.extend(flat(exc))
         self.cancel(f"{self.name} failed: {exc!r}")
 
     def fail_with(self, frame: ErrorFrame) -> None:
@@ -372,7 +371,8 @@ class Engine:
         except RuntimeError:
             return False
         handlers = getattr(self, "nursery", None)
-        lifespans = {lifespan.task for lifespan in self._lifespans}
+        borrowed = (held.lifespan for held in self._borrowed)
+        lifespans = {lifespan.task for lifespan in (*self._lifespans, *borrowed) if lifespan is not None}
         while task is not None and (nursery := task.parent_nursery) is not None:
             if nursery is handlers or task in lifespans:
                 return True
@@ -389,17 +389,6 @@ class Engine:
             )
         queued = [node.name for node in self.nodes if node.busy()]
         return f"frames wait at {', '.join(map(repr, queued))}" if queued else "no processor has a frame in hand"
-
-
-def _flat(exc: Exception) -> Iterator[Exception]:
-    """The errors in a group of groups, with the notes of the groups."""
-    if isinstance(exc, ExceptionGroup):
-        for inner in exc.exceptions:
-            for note in getattr(exc, "__notes__", ()):
-                inner.add_note(note)
-            yield from _flat(inner)
-    else:
-        yield exc
 
 
 def _fused_with(node: Any) -> Iterator[str]:

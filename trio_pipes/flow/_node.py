@@ -555,6 +555,19 @@ class Node:
         if len(self.early) > self.engine.params.lane_limit:
             self.engine.flood(self.name, "pushed before StartFrame", len(self.early))
 
+    def push_kept(self, frame: Frame, direction: Direction) -> None:
+        """Push what was pushed before there was a run: a block held the processor open."""
+        if self.engine.observed and frame._lane != LIFECYCLE:
+            self.engine.observed.on_frame_pushed(self.processor, frame, direction)
+        if frame._lane == LIFECYCLE:
+            self.engine.request(frame)
+        elif frame._lane == URGENT:
+            self._push_urgent(frame, direction)
+        elif direction is UP:
+            self.above.accept_up(frame)
+        else:
+            self._push_early(frame)
+
     async def _push_lifecycle(self, frame: Frame) -> None:
         if frame is self.shown:
             await self.carry(frame)

@@ -35,6 +35,10 @@ class Composite(FrameProcessor):
     def leaves(self) -> Iterator[FrameProcessor]:
         """The processors that it is made of, down to those that are not made of others."""
 
+    def _parts(self) -> Sequence[FrameProcessor]:
+        refuse_twice(self)  # what is in the slots may have changed since it was built
+        return tuple(self.leaves())
+
 
 class Pipeline(Composite):
     """Processors in order; itself a processor, so pipelines nest.

@@ -29,14 +29,16 @@ from ._fits import Types
 from ._frames import Direction, ErrorFrame, Frame
 from ._metrics import ProcessorMetrics
 from ._node import Node
-from ._params import ErrorPolicy, UnusablePolicy, check_error_policy, check_unusable_policy
+from ._opened import Held, opened
+from ._params import ErrorPolicy, PipelineParams, UnusablePolicy, check_error_policy, check_unusable_policy
 from ._pause import BY_CALL, Pause, add_pause, remove_pause, wait_resumed
 from ._statistics import NodeStatistics
 from ._timeout import in_time
 from ._usable import set_unusable, set_usable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
+    from types import TracebackType
 
 __all__ = ["FrameProcessor", "Recipe"]
 
@@ -67,6 +69,8 @@ class FrameProcessor:
     """Whether it uses `metrics` for durations: it is then in the first `MetricsFrame` of a run, with zeros."""
 
     _node: Node | None
+    _held_by_block: Held | None = None
+    _block: AbstractAsyncContextManager[None] | None = None
     _node_class: ClassVar[type[Node]] = Node
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ARG004
@@ -106,6 +110,36 @@ class FrameProcessor:
     async def on_interrupt(self) -> None:
         """Called after an interrupt, when this processor's stopped handlers have ended."""
 
+    # -- held open round several runs
+
+    async def __aenter__(self) -> Self:
+        """Set up what is in here, for all runs within the block: `opened()` with the usual timeouts."""
+        block = opened(self.name, self._parts(), None)
+        await block.__aenter__()
+        self._block = block
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        block, self._block = self._block, None
+        assert block is not None
+        return await block.__aexit__(exc_type, exc, traceback)
+
+    @asynccontextmanager
+    async def opened(self, params: PipelineParams | None = None) -> AsyncIterator[Self]:
+        """A block that sets up what is in here on entering, and cleans it up on leaving; in between tasks may run it.
+
+        Whatever ends a task in the block, the lifespans stay as they are; the next task shows `StartFrame` again. Set-up
+        comes before there is a task. Of `params` the timeouts of set-up and cleanup and `lane_limit` count. `async with
+        pipeline:` is the same with the defaults.
+
+        Raises `RuntimeError` on entering when something in here is open already or running, and in the task that still
+        runs when the block is left; `SetupTimeout`; and, as an `ExceptionGroup`, what lifespans raise while no task runs.
+        """
+        async with opened(self.name, self._parts(), params):
+            yield self
+
     # -- to call
 
     async def push_frame(self, frame: Frame, direction: Direction = Direction.DOWNSTREAM) -> None:
@@ -113,7 +147,13 @@ class FrameProcessor:
 
         Raises `TypeError` for what is not a frame.
         """
-        await self._running_node("push_frame").push(frame, direction)
+        node = self._node
+        if node is not None:
+            await node.push(frame, direction)
+        elif self._held_by_block is not None:
+            await self._held_by_block.keep(frame, direction)
+        else:
+            self._running_node("push_frame")
 
     async def push_error(self, message: str, exception: Exception | None = None, fatal: bool = False) -> None:
         """Send an `ErrorFrame` upstream; `fatal=True` ends the task with it."""
@@ -247,13 +287,20 @@ class FrameProcessor:
     def _running_node(self, what: str) -> Node:
         node = self._node
         if node is None:
+            hint = "In __init__ there is none yet: use lifespan() or handle StartFrame."
+            if self._held_by_block is not None:
+                name = self._held_by_block.block.name
+                hint = f"`async with {name}` sets up before there is one: handle StartFrame, which each run shows."
             raise RuntimeError(
-                f"{self.name!r}.{what} works only while a PipelineTask runs the pipeline that it is in. "
-                "In __init__ there is none yet: use lifespan() or handle StartFrame."
+                f"{self.name!r}.{what} works only while a PipelineTask runs the pipeline that it is in. {hint}"
             )
         return node
 
     # -- for the pipeline and the engine
+
+    def _parts(self) -> Sequence[FrameProcessor]:
+        """What it is made of, as far as that has a lifespan of its own."""
+        return (self,)
 
     def _comes_of(self, coming: Types | None) -> Types | None:
         """The data frame classes that can be below it, when `coming` are above it; None: any. See `_fits`."""

@@ -20,7 +20,7 @@ import trio
 
 from trio_pipes._base import FINITE, check_count, check_number
 
-from ._frames import DataFrame, Direction, EndFrame, Frame, LifecycleFrame, StopFrame, SystemFrame
+from ._frames import DataFrame, Direction, EndFrame, Frame, LifecycleFrame, StartFrame, StopFrame, SystemFrame
 from ._processor import FrameProcessor
 
 __all__ = ["ReleaseAtPts", "StampPts"]
@@ -85,7 +85,11 @@ class ReleaseAtPts(FrameProcessor):
 
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
         """Hold a frame that has a `pts`; pass on the others, the last one behind everything held."""
-        if isinstance(frame, EndFrame | StopFrame):
+        if isinstance(frame, StartFrame):
+            more = self._more
+            self._empty()  # of what a run that was cut off has left, within `async with pipeline:`
+            more.set()
+        elif isinstance(frame, EndFrame | StopFrame):
             while self._held or self._leaving:
                 await self._less.wait()
         elif direction is Direction.DOWNSTREAM and frame.pts is not None and not _passes(frame):
@@ -132,14 +136,16 @@ class ReleaseAtPts(FrameProcessor):
                 nursery.cancel_scope.cancel(reason=f"{self.name} is closed")
 
     async def _release(self) -> None:
-        clock = self.task.clock
-        look = _Look(clock)
+        clock = look = None
         while True:
             self._more = trio.Event()
             if not self._held:
+                look = None
                 await self._more.wait()
-                look = _Look(clock)
                 continue
+            if look is None or clock is not self.task.clock:
+                clock = self.task.clock
+                look = _Look(clock)
             left = self._held[0].pts - clock.get_time()
             if left > EARLY:
                 with trio.move_on_after(look.pause(left)):

@@ -31,9 +31,9 @@ class Reads(FrameProcessor):
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Room for the task that reads."""
-        self._asked_to_end = self.has_ended = False
         self._waiting: trio.CancelScope | None = None  # for the next frame
-        self._over = trio.Event()
+        self._reading = trio.CancelScope()
+        self._over: trio.Event | None = None  # there is no reading yet
         async with trio.open_nursery() as self._nursery:
             yield
             self._nursery.cancel_scope.cancel(reason=f"{self.name} is closed")
@@ -42,19 +42,36 @@ class Reads(FrameProcessor):
         """Begin with the start; at the end let the frame go that has been read."""
         match frame:
             case StartFrame():
+                await self._stop_reading()
+                self._asked_to_end = self.has_ended = False
                 await self.push_frame(frame, direction)
+                self._over = trio.Event()
                 self._nursery.start_soon(self._read)
             case EndFrame() | StopFrame():
                 self._asked_to_end = True
                 if self._waiting is not None:
                     self._waiting.cancel(reason="the end was asked for")
-                await self._over.wait()
+                if self._over is not None:
+                    await self._over.wait()
                 await self.push_frame(frame, direction)
             case _:
                 await self.push_frame(frame, direction)
 
+    async def _stop_reading(self) -> None:
+        """A run before this one was cut off: within `async with pipeline:` it has left its reader."""
+        if self._over is not None:
+            self._reading.cancel(reason=f"{self.name} begins again")
+            await self._over.wait()
+        self._over = None
+        self._reading = trio.CancelScope()
+
     async def _read(self) -> None:
+        with self._reading:
+            await self._read_all()
+
+    async def _read_all(self) -> None:
         source: Any = self._source
+        assert self._over is not None
         try:
             async with aclosing(source) if isinstance(source, AsyncGenerator) else nullcontext():
                 frames = aiter(source)

@@ -7,36 +7,57 @@
 # `yield` simply returns (the run ended), or it raises Cancelled (the run was cancelled or failed); either way
 # what is below it runs shielded, with `cleanup_timeout` as a deadline. An error of its own is noted and
 # leaves `run()` with the others.
+#
+# All this holds for a run, and for a block round several runs (`_opened`): each is the holder of its lifespans.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 from trio.lowlevel import Task, current_task
 
 if TYPE_CHECKING:
-    from ._contracts import Run
-    from ._node import Node
+    from ._frames import Frame
+    from ._params import PipelineParams
 
-__all__ = ["Lifespan"]
+__all__ = ["Holder", "Lifespan", "flat", "wait_cleaned_up"]
 
 logger = logging.getLogger("trio_pipes")
 
 
-class Lifespan:
-    """One processor's set-up and cleanup in one run."""
+class Holder(Protocol):
+    """Who holds lifespans: a run, or a block round several."""
 
-    def __init__(self, node: Node, manager: AbstractAsyncContextManager[None], engine: Run) -> None:
+    name: str
+    params: PipelineParams
+
+    def fail(self, exc: Exception) -> None: ...
+
+
+class Place(Protocol):
+    """Where the processor stands."""
+
+    name: str
+
+    def note(self, exc: Exception, frame: Frame | None) -> None:
+        """Write into an error where it happened."""
+
+
+class Lifespan:
+    """One processor's set-up and cleanup."""
+
+    def __init__(self, node: Place, manager: AbstractAsyncContextManager[None], holder: Holder) -> None:
         self.node = node
+        self.holder = holder
         self.ready = trio.Event()
         self.done = trio.Event()
         self.task: Task | None = None
         self._manager = manager
-        self._engine = engine
         self._closing = trio.Event()
         self._cancelled = False
         self._inner = trio.CancelScope()
@@ -54,15 +75,15 @@ class Lifespan:
         except Exception as exc:  # noqa: BLE001  (handed on)
             self.node.note(exc, None)
             exc.add_note("in its lifespan")
-            self._engine.fail(exc)
+            self.holder.fail(exc)
         finally:
             self.done.set()
         if self._inner.cancelled_caught and self.ready.is_set():
             logger.warning(
                 "%s: cleanup of %r took longer than cleanup_timeout (%g s) and was cancelled",
-                self._engine.name,
+                self.holder.name,
                 self.node.name,
-                self._engine.params.cleanup_timeout,
+                self.holder.params.cleanup_timeout,
             )
 
     async def _hold(self) -> None:
@@ -70,7 +91,7 @@ class Lifespan:
             self._inner.shield = True
             self.ready.set()
             await self._closing.wait()
-            self._inner.deadline = trio.current_time() + self._engine.params.cleanup_timeout
+            self._inner.deadline = trio.current_time() + self.holder.params.cleanup_timeout
             if self._cancelled:
                 raise await _a_cancelled()
         if not self._closing.is_set():
@@ -81,7 +102,7 @@ class Lifespan:
         self._cancelled = cancelled
         self._closing.set()
         if cancelled and not self.ready.is_set():
-            self._inner.cancel(reason=f"{self._engine.name} was cancelled or failed")
+            self._inner.cancel(reason=f"{self.holder.name} was cancelled or failed")
 
 
 async def _a_cancelled() -> trio.Cancelled:
@@ -93,3 +114,28 @@ async def _a_cancelled() -> trio.Cancelled:
         except trio.Cancelled as exc:
             return exc
     raise AssertionError("unreachable")
+
+
+async def wait_cleaned_up(lifespans: Sequence[Lifespan], holder: Holder) -> None:
+    """Wait for lifespans, and say who is still cleaning up after the deadline: a shield cannot be cut."""
+    with trio.CancelScope(shield=True):
+        since = trio.current_time()
+        while True:
+            with trio.move_on_after(holder.params.cleanup_timeout + 1):
+                for lifespan in lifespans:
+                    await lifespan.done.wait()
+                return
+            late = trio.current_time() - since
+            names = ", ".join(repr(one.node.name) for one in lifespans if not one.done.is_set())
+            logger.warning("%s: cleanup of %s has lasted %.1f s and shields itself", holder.name, names, late)
+
+
+def flat(exc: Exception) -> Iterator[Exception]:
+    """The errors in a group of groups, with the notes of the groups."""
+    if isinstance(exc, ExceptionGroup):
+        for inner in exc.exceptions:
+            for note in getattr(exc, "__notes__", ()):
+                inner.add_note(note)
+            yield from flat(inner)
+    else:
+        yield exc

@@ -44,10 +44,11 @@ class Switchable(Composite):
     def replace(self, processor: Part) -> Awaitable[None]:
         """Replace what is in the slot. Takes effect when called; await it to know that it is done.
 
-        The new one is set up while the old one works on. Then, between two frames, the old one finishes what it has
-        and is shown `EndFrame`, the new one is shown `StartFrame` and gets the frames that wait, and the old one is
-        cleaned up. Nothing is lost and nothing changes its place. Several replacements are done in the order in
-        which they were asked for. Where no run is on, the slot simply has another content.
+        The new one is set up while the old one works on. Then, between two frames, the old one finishes what it
+        has and is shown `EndFrame`, the new one is shown `StartFrame` and gets the frames that wait, and the
+        old one is cleaned up (one that `async with pipeline:` holds stays open with it). Nothing is lost and
+        nothing changes its place. Several replacements are done in the order in which they were asked for.
+        Where no run is on, the slot simply has another content.
 
         Awaiting it raises what went wrong in the set-up (`SetupTimeout` after `setup_timeout`): then the old one
         stays, and an `ErrorFrame` goes up as well. It raises `trio.ClosedResourceError` when the run ends first, and

@@ -65,7 +65,10 @@ class SlowLink(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
         """Send it on its way."""
         if isinstance(frame, StartFrame | SystemFrame):
-            self._ended = self._ended and not isinstance(frame, StartFrame)
+            if isinstance(frame, StartFrame):
+                self._ended = False
+                for way in self._ways.values():
+                    way.clear()  # what a run that was cut off has left, within `async with pipeline:`
             await self.push_frame(frame, direction)
         elif isinstance(frame, EndFrame | StopFrame):
             for way in self._ways.values():
@@ -124,6 +127,10 @@ class _Way:
     def take(self, frame: Frame) -> None:
         if self.frames and self.frames[0][1] is frame:
             self.frames.popleft()
+        self._tell()
+
+    def clear(self) -> None:
+        self.frames.clear()
         self._tell()
 
     def drop_stale(self) -> None:

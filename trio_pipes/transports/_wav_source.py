@@ -76,6 +76,8 @@ class WavSource(FrameProcessor):
             self._reader = await trio.to_thread.run_sync(
                 WavReader, self._path, self._sample_rate, self._frame_bytes, self._tail
             )
+        self._playing = trio.CancelScope()
+        self._played: trio.Event | None = None  # it has not begun to play
         try:
             async with trio.open_nursery() as self._nursery:
                 yield
@@ -87,21 +89,42 @@ class WavSource(FrameProcessor):
         """Begin with the start; end between two sentences."""
         match frame:
             case StartFrame():
-                self._played = trio.Event()
+                await self._stop_playing()
                 self._end_asked = self._user_speaks = False
                 await self.push_frame(frame, direction)
+                self._played = trio.Event()
                 self._nursery.start_soon(self._play)
                 return
             case EndFrame() | StopFrame():
                 self._end_asked = True
-                await self._played.wait()
+                if self._played is not None:
+                    await self._played.wait()
             case UserStartedSpeakingFrame():
                 self._user_speaks = True
             case UserStoppedSpeakingFrame():
                 self._user_speaks = False
         await self.push_frame(frame, direction)
 
+    async def _stop_playing(self) -> None:
+        """A run before this one was cut off: within `async with pipeline:` it plays on."""
+        if self._played is not None:
+            self._playing.cancel(reason=f"{self.name} begins again")
+            await self._played.wait()
+        self._played = None
+        self._playing = trio.CancelScope()
+
     async def _play(self) -> None:
+        played = self._played
+        assert played is not None
+        try:
+            with self._playing as scope:
+                await self._play_all()
+        finally:
+            played.set()
+        if not scope.cancelled_caught:
+            self.task.stop_when_done(f"{os.fspath(self._path)} has been played")
+
+    async def _play_all(self) -> None:
         due = trio.current_time()
         size = self._frame_bytes
         while not self._is_over() and (block := await self._read()):
@@ -113,8 +136,6 @@ class WavSource(FrameProcessor):
                     due += frame.seconds
                     await trio.sleep_until(due)
                 await self.push_frame(frame)
-        self._played.set()
-        self.task.stop_when_done(f"{os.fspath(self._path)} has been played")
 
     def _is_over(self) -> bool:
         return self._end_asked and not self._user_speaks
