@@ -545,7 +545,6 @@ async def test_an_asking_generator_below_branches_lets_the_pushers_in(autojump_c
 
 
 # Found by the model, fused only: as above, with an async function in the place of the sync one.
-@pytest.mark.xfail(strict=True, reason="the results that an async function has still to push count as the asker's own")
 async def test_what_an_async_function_above_an_asking_generator_still_has_is_stale(autojump_clock):
     @each
     async def two(frame: TextFrame):

@@ -6,7 +6,6 @@ not. With interrupts timing decides, so there a book is kept of which frame obje
 
 from __future__ import annotations
 
-import pytest
 import trio
 import trio.testing
 from hypothesis import given, strategies as st
@@ -558,9 +557,6 @@ def test_interrupts_at_random_moments(spec, events, size):
 
 
 # Found by the above with new examples: which task Trio runs first decides, so it is tried thirty times.
-@pytest.mark.xfail(
-    strict=True, raises=trio.TooSlowError, reason="fused, with short lanes, it hangs in a third of the runs"
-)
 def test_an_asking_function_while_a_kept_frame_fills_the_lanes_hangs_nobody():
     spec = [("class", "two", 0), ("inline", "same", 0), ("sync", "two", 0)]
     for _ in range(30):

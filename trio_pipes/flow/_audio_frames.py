@@ -39,13 +39,14 @@ class AudioFrame(DataFrame):
 
     def __attrs_post_init__(self) -> None:
         # Audio comes in many small pieces: the texts of the checks are made only where one fails.
-        if self.audio.__class__ is bytes and self.sample_rate.__class__ is int and self.channels.__class__ is int:
-            if self.sample_rate >= 1 and self.channels >= 1:
-                return
+        rate, channels = self.sample_rate, self.channels
+        right = self.audio.__class__ is bytes and rate.__class__ is channels.__class__ is int
+        if right and 1 <= rate < 2**63 and 1 <= channels < 2**63:
+            return
         who = type(self).__name__
         check_instance(f"{who}(audio", self.audio, bytes | bytearray | memoryview, "bytes: 16-bit samples")
-        check_count(f"{who}(sample_rate", self.sample_rate, "a rate in Hz, of at least 1")
-        check_count(f"{who}(channels", self.channels)
+        check_count(f"{who}(sample_rate", rate, "a rate in Hz, of at least 1")
+        check_count(f"{who}(channels", channels)
 
     @property
     def seconds(self) -> float:
