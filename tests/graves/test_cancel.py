@@ -145,7 +145,7 @@ def test_g01_cancel_at_every_step_of_the_start(how) -> None:
         ask = {
             "task.cancel": task.cancel,
             "runner.cancel": runner.cancel,
-            "CancelTaskFrame": lambda: task._asked(CancelTaskFrame()),
+            "CancelTaskFrame": lambda: task._engine.request(CancelTaskFrame()),
         }[how]
         async with trio.open_nursery() as nursery:
             arm(ask)

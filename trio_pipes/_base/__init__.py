@@ -17,6 +17,7 @@ from ._names import default_name, next_id
 from ._outside import outside
 from ._requested import REQUESTED, Requested, check_reason
 from ._states import Table, step
+from ._value import Value
 
 __all__ = [
     "REQUESTED",
@@ -32,6 +33,7 @@ __all__ = [
     "StartTimeout",
     "Table",
     "TransitionError",
+    "Value",
     "check_reason",
     "default_name",
     "import_extra",

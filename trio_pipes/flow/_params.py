@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -132,7 +133,7 @@ class PipelineParams:
     """Of the audio that comes in, where a processor is told nothing else."""
     audio_out_sample_rate: int = attrs.field(default=24_000, validator=_count)
     """Of the audio that goes out, where a processor is told nothing else."""
-    start_metadata: Mapping[str, Any] = attrs.field(factory=dict, validator=_metadata)
+    start_metadata: Mapping[str, Any] = attrs.field(default=MappingProxyType({}), validator=_metadata)
     """Put into the metadata of the `StartFrame`."""
     debug: bool = attrs.field(default=False, validator=_flag)
     """Gives each processor a task of its own, so that warnings and tracebacks name the very one."""

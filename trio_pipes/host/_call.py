@@ -16,7 +16,8 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import attrs
 import trio
-from trio_util import AsyncValue
+
+from trio_pipes._base import Value
 
 from ._observers import Observers
 from ._readiness import Readiness
@@ -39,7 +40,7 @@ class Shared:
     observers: Observers
     roster: Roster
     readiness: Readiness
-    told: AsyncValue[bool]
+    told: Value[bool]
     """To end: no new workers."""
     finished: int = 0
     failed: int = 0

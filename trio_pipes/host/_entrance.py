@@ -7,7 +7,6 @@ batches; there is a feeder while there is something in it. System frames, and fr
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from threading import get_ident
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Entrance"]
 
+Channel = tuple[trio.MemorySendChannel[Frame | list[Frame]], trio.MemoryReceiveChannel[Frame | list[Frame]]]
+
 KEPT = 10_000  # frames queued before the run, at most
 
 
@@ -36,9 +37,10 @@ class Entrance:
         self.name = name
         self._home = home
         self.count = 0  # frames accepted
-        self.send, self.receive = trio.open_memory_channel[Frame | list[Frame]](queue_size)
+        self._size = queue_size
+        self._channel: Channel | None = None  # made when there is no room in the first lane for the first time
         self._engine = engine
-        self._kept: deque[Frame] = deque()  # queued before the run
+        self._kept: list[Frame] = []  # queued before the run
         self._kept_special: list[tuple[Frame, Direction]] = []  # and what does not wait behind the others
         # An eighth of the channel: one wake-up of the scheduler for several frames, and still bounded.
         self._batch = max(1, queue_size // 8)
@@ -47,12 +49,23 @@ class Entrance:
         self._open = False  # the run has begun
         self._live = False  # frames may go into the pipeline
         self._straight = False  # and may do so without the channel: nobody is before them there
-        self._quick: int | None = (
-            None  # the thread of the run, while it is straight and refuses nothing: one look tells
-        )
-        self._overflow: deque[Frame] = deque()  # from inside, where nobody may wait
+        # The thread of the run, while it is straight and refuses nothing: one look tells.
+        self._quick: int | None = None
+        self._overflow: list[Frame] = []  # from inside, where nobody may wait
         self.refusal: str | None = None  # why nothing more is accepted
         self.broken = False
+
+    def _ends_of_channel(self) -> Channel:
+        if self._channel is None:
+            self._channel = trio.open_memory_channel(self._size)
+        return self._channel
+
+    def waiting(self) -> int:
+        """Frames and batches that are not in the pipeline yet."""
+        if self._channel is None:
+            return 0
+        statistics = self._channel[0].statistics()
+        return statistics.current_buffer_used + statistics.tasks_waiting_send
 
     # -- in
 
@@ -139,7 +152,7 @@ class Entrance:
         """Through the channel."""
         try:
             if not self._overflow:
-                self.send.send_nowait(item)
+                self._ends_of_channel()[0].send_nowait(item)
                 self._need_feeder()
                 return
         except trio.WouldBlock:
@@ -148,7 +161,7 @@ class Entrance:
             self._put_aside(item)
             return
         try:
-            await self.send.send(item)
+            await self._ends_of_channel()[0].send(item)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             self.check()
             raise
@@ -160,7 +173,7 @@ class Entrance:
         if len(self._overflow) > self._engine.params.lane_limit:
             self._engine.flood(self.name, "that its own processors queued", len(self._overflow))
         if first:
-            self._engine.spawn(self._pump, self.send.clone())
+            self._engine.spawn(self._pump, self._ends_of_channel()[0].clone())
             self._need_feeder()
 
     async def _pump(self, send: trio.MemorySendChannel[Frame | list[Frame]]) -> None:
@@ -170,7 +183,7 @@ class Entrance:
                     await send.send(self._overflow[0])
                 except trio.BrokenResourceError:
                     return
-                self._overflow.popleft()
+                self._overflow.pop(0)
 
     def _keep(self, frame: Frame, direction: Direction) -> None:
         if len(self._kept) + len(self._kept_special) >= KEPT:
@@ -210,7 +223,7 @@ class Entrance:
         self._live = True
         self._set_straight(True)
         self._inbox = self._engine.graph.first.inbox
-        if self._kept or self._kept_special or self.send.statistics().current_buffer_used:
+        if self._kept or self._kept_special or self.waiting():
             self._need_feeder()
         elif self.refusal is not None and not self.broken:
             at_end()
@@ -220,7 +233,8 @@ class Entrance:
         if self.refusal is None:
             self.refusal = why
             self._quick = None
-            self.send.close()
+            if self._channel is not None:
+                self._channel[0].close()
             if self._straight:
                 self._at_end()
 
@@ -230,8 +244,8 @@ class Entrance:
             self.broken = True
             self.refusal = why
             self._quick = None
-        self.receive.close()
-        self.send.close()
+        for end in self._channel or ():
+            end.close()
         self._kept.clear()
 
     async def mark(self, marker: FlushMarker) -> None:
@@ -261,7 +275,7 @@ class Entrance:
         while self._kept_special:
             self._put_special(*self._kept_special.pop(0))
         while self._kept:
-            await self._into_pipeline(self._kept.popleft())
+            await self._into_pipeline(self._kept.pop(0))
         try:
             while (item := await self._next()) is not None:
                 if not isinstance(item, list):
@@ -276,15 +290,18 @@ class Entrance:
         except trio.ClosedResourceError:
             return  # broken off
         self._set_straight(True)
-        if self.refusal is not None:
+        if self.refusal is not None and not self.broken:
             self._at_end()
 
     async def _next(self) -> Frame | list[Frame] | None:
         """What is next in the channel; None: nothing, and nobody is waiting to put something in."""
+        if self._channel is None:
+            return None
+        receive = self._channel[1]
         try:
-            return self.receive.receive_nowait()
+            return receive.receive_nowait()
         except trio.WouldBlock:
-            return await self.receive.receive() if self._overflow else None
+            return await receive.receive() if self._overflow else None
 
     async def _into_pipeline(self, frame: Frame) -> None:
         if isinstance(frame, FlushMarker):

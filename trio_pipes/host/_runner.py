@@ -19,9 +19,8 @@ from typing import Any
 
 import attrs
 import trio
-from trio_util import AsyncValue
 
-from trio_pipes._base import REQUESTED, ConfigurationError, Requested, check_reason, default_name, next_id
+from trio_pipes._base import REQUESTED, ConfigurationError, Requested, Value, check_reason, default_name, next_id
 
 from ._call import Call, Shared
 from ._from_thread import RunnerFromThread, TaskFromThread
@@ -95,9 +94,9 @@ class PipelineRunner:
         self._readiness = Readiness(self.name)
         self._waiting: list[Entry] = []  # added, and no call to host them yet
         self._calls: list[Call] = []
-        self._open: AsyncValue[int] = AsyncValue(0)
-        self._has_run: AsyncValue[bool] = AsyncValue(False)
-        self._told: AsyncValue[bool] = AsyncValue(False)  # to end: no new workers
+        self._open: Value[int] = Value(0)
+        self._has_run: Value[bool] = Value(False)
+        self._told: Value[bool] = Value(False)  # to end: no new workers
         self._cancelled = False
         self._reason: str | None = None
         self._home = Home(self.name)

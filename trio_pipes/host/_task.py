@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import outcome
 import trio
-from trio_util import AsyncValue
 
 from trio_pipes._base import (
     REQUESTED,
     ConfigurationError,
     Requested,
     TransitionError,
+    Value,
     check_reason,
     default_name,
     next_id,
@@ -50,6 +50,8 @@ from ._watches import Watches
 
 __all__ = ["PipelineTask"]
 
+DEFAULTS: Final = PipelineParams()
+
 
 class PipelineTask:
     """One run of one pipeline: a nursery, a push channel in at the top, an up channel out at the top."""
@@ -75,7 +77,7 @@ class PipelineTask:
         self.id: int = next_id()
         self.name: str = name or default_name(type(self))
         self.pipeline: FrameProcessor = pipeline
-        self.params: PipelineParams = params or PipelineParams()
+        self.params: PipelineParams = params or DEFAULTS
         self.clock: BaseClock = SystemClock() if clock is None else clock
         self.resources: Any = resources
         """Whatever the processors should share, as `processor.task.resources`."""
@@ -89,8 +91,8 @@ class PipelineTask:
         self._entrance = self._watches.entrance(self._home)
         self._markers = Markers(self.name, self._entrance, self._observers.keep)
         self._outputs = Outputs(self.name, self._graph)
-        self._state: AsyncValue[TaskState] = AsyncValue(TaskState.NEW)
-        self._finished: AsyncValue[bool] = AsyncValue(False)
+        self._state: Value[TaskState] = Value(TaskState.NEW)
+        self._finished: Value[bool] = Value(False)
         self._last: EndFrame | StopFrame | None = None  # asked for
         self._reason: str | None = None
         self._cancelled = False
@@ -431,13 +433,12 @@ class PipelineTask:
 
     def statistics(self) -> TaskStatistics:
         """Counts and depths at this moment."""
-        channel = self._entrance.send.statistics()
         return TaskStatistics(
             state=self.state,
             frames_in=self._entrance.count,
             frames_out=self._graph.sink.count,
             frames_up=self._graph.source.count,
-            push_waiting=channel.current_buffer_used + channel.tasks_waiting_send,
+            push_waiting=self._entrance.waiting(),
             reported_errors=self._answers.reported_errors,
             processors=tuple(node.statistics() for node in self._graph.nodes) if self._run_called else (),
         )
