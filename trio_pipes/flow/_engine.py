@@ -170,7 +170,7 @@ class Engine:
                 self.outer.start_soon(lifespan.run)
         return waiting
 
-    async def leave(self, nodes: Container[Node], *, cancelled: bool) -> None:
+    async def leave(self, nodes: Container[object], *, cancelled: bool) -> None:
         """Leave the lifespans of nodes that the run goes on without, and wait for their cleanup."""
         leaving = [lifespan for lifespan in self._lifespans if lifespan.node in nodes]
         for lifespan in leaving:

@@ -240,4 +240,7 @@ async def opened(name: str, processors: Iterable[Openable], params: PipelinePara
         together: list[BaseException] = [*block.errors] if body is None else [body, *block.errors]
         raise BaseExceptionGroup(f"{name} failed", together)
     if body is not None:
-        raise body
+        try:
+            raise body
+        finally:
+            del body  # its traceback has this frame

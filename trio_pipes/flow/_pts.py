@@ -136,7 +136,8 @@ class ReleaseAtPts(FrameProcessor):
                 nursery.cancel_scope.cancel(reason=f"{self.name} is closed")
 
     async def _release(self) -> None:
-        clock = look = None
+        clock: Any = None
+        look: _Look | None = None
         while True:
             self._more = trio.Event()
             if not self._held:
