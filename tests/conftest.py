@@ -51,3 +51,16 @@ def pytest_collection_finish() -> None:
     """Thousands of tests collect garbage to see what is left; what was there before them need not be looked through."""
     gc.collect()
     gc.freeze()
+
+
+class _Freezer:
+    """The same for what reports and caches leave behind, every so many tests."""
+
+    count = 0
+
+
+def pytest_runtest_logfinish() -> None:
+    _Freezer.count += 1
+    if _Freezer.count % 100 == 0:
+        gc.collect()
+        gc.freeze()
