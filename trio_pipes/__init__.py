@@ -4,6 +4,8 @@ The public names, lowest layer first. What is not here or in the `__all__` of `t
 `trio_pipes.transports` or `trio_pipes.voice` is private.
 """
 
+from typing import TYPE_CHECKING
+
 from ._base import (
     ConfigurationError,
     DuplicateName,
@@ -16,11 +18,9 @@ from ._base import (
     SetupTimeout,
     StartTimeout,
     TransitionError,
+    on_first_access,
 )
 from .flow import (
-    AudioFrame,
-    BotStartedSpeakingFrame,
-    BotStoppedSpeakingFrame,
     CancelFrame,
     CancelTaskFrame,
     ControlFrame,
@@ -34,40 +34,26 @@ from .flow import (
     FrameProcessor,
     Frames,
     HeartbeatFrame,
-    InputAudioFrame,
     InterruptionFrame,
     InterruptionTaskFrame,
     LaneStatistics,
-    LLMTokenUsage,
-    LLMUsageMetrics,
-    MetricsData,
     MetricsFrame,
     NodeStatistics,
     Out,
-    OutputAudioFrame,
     ParallelPipeline,
     PauseFrame,
     PauseUrgentFrame,
     Pipeline,
     PipelineParams,
-    ProcessingMetrics,
-    ProcessorMetrics,
-    ReleaseAtPts,
     ResumeFrame,
-    StampPts,
     StartFrame,
     StopFrame,
     StopTaskFrame,
-    STTUsageMetrics,
     Switchable,
     SyncParallelPipeline,
     SystemFrame,
     TextFrame,
-    TTFBMetrics,
-    TTSUsageMetrics,
     UnusablePolicy,
-    UserStartedSpeakingFrame,
-    UserStoppedSpeakingFrame,
     deadline_of,
     each,
     merge,
@@ -81,15 +67,64 @@ from .host import (
     PipelineRunner,
     PipelineTask,
     Restart,
-    RunnerFromThread,
     RunnerStatistics,
     SystemClock,
-    TaskFromThread,
     TaskResult,
     TaskState,
     TaskStatistics,
     Worker,
 )
+
+if TYPE_CHECKING:
+    from .flow import (
+        AudioFrame,
+        BotStartedSpeakingFrame,
+        BotStoppedSpeakingFrame,
+        InputAudioFrame,
+        LLMTokenUsage,
+        LLMUsageMetrics,
+        MetricsData,
+        OutputAudioFrame,
+        ProcessingMetrics,
+        ProcessorMetrics,
+        ReleaseAtPts,
+        StampPts,
+        STTUsageMetrics,
+        TTFBMetrics,
+        TTSUsageMetrics,
+        UserStartedSpeakingFrame,
+        UserStoppedSpeakingFrame,
+    )
+    from .host import RunnerFromThread, TaskFromThread
+else:
+    __getattr__ = on_first_access(
+        globals(),
+        {
+            ".flow": (
+                "AudioFrame",
+                "BotStartedSpeakingFrame",
+                "BotStoppedSpeakingFrame",
+                "InputAudioFrame",
+                "LLMTokenUsage",
+                "LLMUsageMetrics",
+                "MetricsData",
+                "OutputAudioFrame",
+                "ProcessingMetrics",
+                "ProcessorMetrics",
+                "ReleaseAtPts",
+                "StampPts",
+                "STTUsageMetrics",
+                "TTFBMetrics",
+                "TTSUsageMetrics",
+                "UserStartedSpeakingFrame",
+                "UserStoppedSpeakingFrame",
+            ),
+            ".host": (
+                "RunnerFromThread",
+                "TaskFromThread",
+            ),
+        },
+    )
 
 __all__ = [
     "AudioFrame",

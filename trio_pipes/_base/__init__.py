@@ -31,6 +31,7 @@ from ._errors import (
     TransitionError,
 )
 from ._extras import import_extra
+from ._lazy import on_first_access
 from ._names import default_name, next_id
 from ._outside import outside
 from ._requested import REQUESTED, Requested
@@ -70,6 +71,7 @@ __all__ = [
     "default_name",
     "import_extra",
     "next_id",
+    "on_first_access",
     "outside",
     "refuse",
     "step",

@@ -1,14 +1,9 @@
 """Frames flow through processors; processors make a pipeline."""
 
-from ._audio_frames import (
-    AudioFrame,
-    BotStartedSpeakingFrame,
-    BotStoppedSpeakingFrame,
-    InputAudioFrame,
-    OutputAudioFrame,
-    UserStartedSpeakingFrame,
-    UserStoppedSpeakingFrame,
-)
+from typing import TYPE_CHECKING
+
+from trio_pipes._base import on_first_access
+
 from ._block import Block, Frames, Out, processor
 from ._check import check_frame
 from ._contracts import FrameObserver
@@ -41,23 +36,63 @@ from ._frames import (
     SystemFrame,
     TextFrame,
 )
-from ._metrics import (
-    LLMTokenUsage,
-    LLMUsageMetrics,
-    MetricsData,
-    ProcessingMetrics,
-    ProcessorMetrics,
-    STTUsageMetrics,
-    TTFBMetrics,
-    TTSUsageMetrics,
-)
 from ._params import ErrorPolicy, PipelineParams, UnusablePolicy
 from ._pipeline import ParallelPipeline, Pipeline, made
 from ._processor import FrameProcessor
-from ._pts import ReleaseAtPts, StampPts
 from ._shapes import SyncParallelPipeline, merge, route, tee
 from ._statistics import LaneStatistics, NodeStatistics
 from ._switchable import Switchable
+
+if TYPE_CHECKING:
+    from ._audio_frames import (
+        AudioFrame,
+        BotStartedSpeakingFrame,
+        BotStoppedSpeakingFrame,
+        InputAudioFrame,
+        OutputAudioFrame,
+        UserStartedSpeakingFrame,
+        UserStoppedSpeakingFrame,
+    )
+    from ._metrics import (
+        LLMTokenUsage,
+        LLMUsageMetrics,
+        MetricsData,
+        ProcessingMetrics,
+        ProcessorMetrics,
+        STTUsageMetrics,
+        TTFBMetrics,
+        TTSUsageMetrics,
+    )
+    from ._pts import ReleaseAtPts, StampPts
+else:
+    __getattr__ = on_first_access(
+        globals(),
+        {
+            "._audio_frames": (
+                "AudioFrame",
+                "BotStartedSpeakingFrame",
+                "BotStoppedSpeakingFrame",
+                "InputAudioFrame",
+                "OutputAudioFrame",
+                "UserStartedSpeakingFrame",
+                "UserStoppedSpeakingFrame",
+            ),
+            "._metrics": (
+                "LLMTokenUsage",
+                "LLMUsageMetrics",
+                "MetricsData",
+                "ProcessingMetrics",
+                "ProcessorMetrics",
+                "STTUsageMetrics",
+                "TTFBMetrics",
+                "TTSUsageMetrics",
+            ),
+            "._pts": (
+                "ReleaseAtPts",
+                "StampPts",
+            ),
+        },
+    )
 
 __all__ = [
     "AudioFrame",

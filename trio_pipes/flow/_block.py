@@ -35,7 +35,6 @@ from ._deadline import check_deadline, deadline_of, has_deadline, is_interruptib
 from ._fits import Types, check_takes
 from ._frames import ADDRESSED, LIFECYCLE, DataFrame, Direction, ErrorFrame, Frame
 from ._lane import Inbox
-from ._metrics import ProcessorMetrics
 from ._node import Node
 from ._params import ErrorPolicy, check_error_policy
 from ._pause import BY_CALL, add_pause
@@ -46,6 +45,7 @@ from ._usable import set_unusable, set_usable
 
 if TYPE_CHECKING:
     from ._contracts import Run
+    from ._metrics import ProcessorMetrics
 
 __all__ = ["Block", "Frames", "Out", "processor"]
 

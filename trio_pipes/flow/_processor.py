@@ -27,7 +27,6 @@ from trio_pipes._base import (
 
 from ._fits import Types
 from ._frames import Direction, ErrorFrame, Frame
-from ._metrics import ProcessorMetrics
 from ._node import Node
 from ._opened import Held, opened
 from ._params import ErrorPolicy, PipelineParams, UnusablePolicy, check_error_policy, check_unusable_policy
@@ -39,6 +38,8 @@ from ._usable import set_unusable, set_usable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
     from types import TracebackType
+
+    from ._metrics import ProcessorMetrics
 
 __all__ = ["FrameProcessor", "Recipe"]
 
@@ -272,6 +273,8 @@ class FrameProcessor:
     def metrics(self) -> ProcessorMetrics:
         """Measures this processor's times and usage in the run it is in."""
         node = self._running_node("metrics")
+        from ._metrics import ProcessorMetrics  # most programs measure nothing
+
         known: tuple[Node, ProcessorMetrics] | None = vars(self).get("_metrics")
         if known is None or known[0] is not node:  # made on first use, and afresh for each run
             known = (node, ProcessorMetrics(self.name, node.engine, self.push_frame))

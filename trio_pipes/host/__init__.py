@@ -1,12 +1,28 @@
 """Workers: pipelines as tasks, and the runner that hosts them."""
 
+from typing import TYPE_CHECKING
+
+from trio_pipes._base import on_first_access
+
 from ._clock import BaseClock, SystemClock
-from ._from_thread import RunnerFromThread, TaskFromThread
 from ._restart import Restart
 from ._runner import PipelineRunner, RunnerStatistics
 from ._task import PipelineTask
 from ._task_state import TaskResult, TaskState, TaskStatistics
 from ._worker import Worker
+
+if TYPE_CHECKING:
+    from ._from_thread import RunnerFromThread, TaskFromThread
+else:
+    __getattr__ = on_first_access(
+        globals(),
+        {
+            "._from_thread": (
+                "RunnerFromThread",
+                "TaskFromThread",
+            ),
+        },
+    )
 
 __all__ = [
     "BaseClock",

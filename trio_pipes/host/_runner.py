@@ -15,7 +15,7 @@ from __future__ import annotations
 import gc
 import signal
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
@@ -34,7 +34,6 @@ from trio_pipes._base import (
 )
 
 from ._call import Call, Shared
-from ._from_thread import RunnerFromThread, TaskFromThread
 from ._home import Home
 from ._observers import RUNNER_EVENTS, observers as make_observers
 from ._readiness import Readiness
@@ -42,6 +41,9 @@ from ._restart import pipeline_task_of
 from ._roster import Entry, Roster
 from ._signals import Signals
 from ._worker import Worker, ask_worker, check_is_worker
+
+if TYPE_CHECKING:
+    from ._from_thread import RunnerFromThread, TaskFromThread
 
 __all__ = ["PipelineRunner", "RunnerStatistics"]
 
@@ -386,6 +388,8 @@ class PipelineRunner:
 
     def from_thread(self) -> RunnerFromThread:
         """A handle of this runner for other threads. Raises `RuntimeError` outside of a Trio run."""
+        from ._from_thread import RunnerFromThread  # most programs have no other threads
+
         self._home.check("from_thread")
         return RunnerFromThread(self)
 

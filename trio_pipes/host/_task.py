@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import outcome
@@ -43,7 +43,6 @@ from trio_pipes.flow._graph import Graph
 from ._async_frames import closing
 from ._clock import BaseClock, SystemClock
 from ._frame_requests import answer_pushed, answer_queued, is_request
-from ._from_thread import TaskFromThread
 from ._home import Home
 from ._markers import Markers, OnHandled
 from ._observers import TASK_EVENTS, observers as make_observers
@@ -51,6 +50,9 @@ from ._outputs import Outputs
 from ._task_events import Answers
 from ._task_state import FINAL, REACHABLE, TASK, TaskResult, TaskState, TaskStatistics, now_or_zero, without_cancelled
 from ._watches import Watches
+
+if TYPE_CHECKING:
+    from ._from_thread import TaskFromThread
 
 __all__ = ["PipelineTask"]
 
@@ -431,6 +433,8 @@ class PipelineTask:
 
     def from_thread(self) -> TaskFromThread:
         """A handle of this task for other threads. Raises `RuntimeError` outside of a Trio run."""
+        from ._from_thread import TaskFromThread  # most programs have no other threads
+
         self._home.check("from_thread")
         return TaskFromThread(self)
 

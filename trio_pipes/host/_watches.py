@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import trio
 
-from trio_pipes.flow import Direction, FrameProcessor, MetricsFrame, ProcessingMetrics, TTFBMetrics
+from trio_pipes.flow import Direction, FrameProcessor, MetricsFrame
 
 from ._entrance import Entrance
 from ._heartbeats import Heartbeats
@@ -63,6 +63,8 @@ class Watches:
     def _send_empty_metrics(self, processors: Iterable[FrameProcessor]) -> None:
         """Who will measure, with zeros: so that who draws them can make room."""
         names = [processor.name for processor in processors if processor.measures]
+        from trio_pipes.flow import ProcessingMetrics, TTFBMetrics  # most programs measure nothing
+
         data = [kind(name, 0.0) for name in names for kind in (TTFBMetrics, ProcessingMetrics)]
         self._engine.graph.source.below.accept_urgent(MetricsFrame(data=data), Direction.DOWNSTREAM)
 

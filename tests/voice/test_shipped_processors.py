@@ -1,4 +1,4 @@
-"""Every processor that ships keeps the rules; see also test_check_processor.py for what the core has."""
+"""Every processor that ships keeps the rules; see also tests/testing for what the core has."""
 
 import wave
 from pathlib import Path
