@@ -28,7 +28,7 @@ from trio.lowlevel import Task, current_task
 
 from trio_pipes._base import EndTimeout, FloodError, PipesError, SetupTimeout, StartTimeout
 
-from ._block import BlockNode
+from ._block_node import BlockNode
 from ._frames import EndFrame, ErrorFrame, Frame, PauseUrgentFrame, ResumeFrame, StartFrame, StopFrame
 from ._graph import Graph
 from ._interrupt import interrupt_all, lane_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trio_pipes._base import ConfigurationError
 
-from ._block import BlockNode
+from ._block_node import BlockNode
 from ._branches import Join, JoinSide
 from ._chain import Chain
 from ._concurrent import ConcurrentNode

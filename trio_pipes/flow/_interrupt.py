@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._block import BlockNode
+from ._block_node import BlockNode
 from ._each import FunctionNode
 from ._frames import Direction, InterruptionFrame
 from ._node import Node
