@@ -139,7 +139,7 @@ class PipelineParams:
     start_metadata: Mapping[str, Any] = attrs.field(default=MappingProxyType({}), validator=_metadata)
     """Put into the metadata of the `StartFrame`."""
     debug: bool = attrs.field(default=False, validator=_flag)
-    """Gives each processor a task of its own, so that warnings and tracebacks name the very one."""
+    """Fuses nothing, so that warnings and tracebacks name the very processor."""
 
     def __attrs_post_init__(self) -> None:
         if self.idle_timeout is not None and not self.idle_frames:
