@@ -407,7 +407,7 @@ class InterruptsForget(FrameProcessor):
     async def lifespan(self):
         self.send, receive = trio.open_memory_channel[Frame](0)
         async with trio.open_nursery() as self.nursery:
-            self.nursery.start_soon(self.serve, receive)
+            self.nursery.start_soon(self.serve, receive)  # noqa: ASYNC113
             yield
             self.nursery.cancel_scope.cancel()
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapp
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from trio import CancelScope, Event
+import trio
 from trio.lowlevel import Task
 
 from ._frames import Direction, ErrorFrame, Frame, PauseUrgentFrame, ResumeFrame
@@ -131,7 +131,7 @@ class Run(Protocol):
 
     def spawn(self, fn: Callable[..., Awaitable[object]], *args: Any) -> None: ...
 
-    def enter(self, nodes: Any) -> dict[Any, Event]: ...
+    def enter(self, nodes: Any) -> dict[Any, trio.Event]: ...
 
     async def leave(self, nodes: Any, *, cancelled: bool) -> None: ...
 
@@ -174,7 +174,7 @@ class Serves(Protocol):
     def task(self) -> Task: ...
 
     @property
-    def scope(self) -> CancelScope: ...
+    def scope(self) -> trio.CancelScope: ...
 
 
 class LaneOwner(Protocol):

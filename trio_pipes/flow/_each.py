@@ -8,7 +8,7 @@ from contextlib import aclosing, closing, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast, final, overload
 
 import attrs
-from trio import current_time
+import trio
 
 from trio_pipes._base import (
     ConfigurationError,
@@ -228,7 +228,7 @@ class FunctionNode(Node):
                 await self.chain.push_each(result, self.above if isinstance(self.above, Node) else self)  # type: ignore[arg-type]
 
     def _comes_late(self, frame: Frame) -> bool:
-        return has_deadline(frame) and deadline_of(frame) <= current_time()
+        return has_deadline(frame) and deadline_of(frame) <= trio.current_time()
 
     async def accept_lifecycle(self, frame: Frame) -> None:
         if self.fused:

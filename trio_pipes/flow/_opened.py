@@ -227,7 +227,7 @@ async def opened(name: str, processors: Iterable[Openable], params: PipelinePara
                 with block.scope:
                     await block.set_up(nursery)
                     yield
-            except BaseException as exc:  # noqa: BLE001  (raised below)
+            except BaseException as exc:  # noqa: BLE001, ASYNC103 (raised below)
                 body = exc
             await block.close(cancelled=body is not None or block.scope.cancel_called)
     except BaseException as exc:

@@ -125,7 +125,7 @@ class FrameProcessor:
     ) -> bool | None:
         block, self._block = self._block, None
         assert block is not None
-        return await block.__aexit__(exc_type, exc, traceback)
+        return await block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102
 
     @asynccontextmanager
     async def opened(self, params: PipelineParams | None = None) -> AsyncIterator[Self]:

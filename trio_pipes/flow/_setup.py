@@ -69,7 +69,7 @@ class Lifespan:
             with self._inner:
                 try:
                     await self._hold()
-                except trio.Cancelled:
+                except trio.Cancelled:  # noqa: ASYNC103
                     if not self._cancelled or self._inner.cancel_called:
                         raise
         except Exception as exc:  # noqa: BLE001  (handed on)
@@ -111,8 +111,8 @@ async def _a_cancelled() -> trio.Cancelled:
         scope.cancel(reason="the run was cancelled or has failed")
         try:
             await trio.lowlevel.checkpoint()
-        except trio.Cancelled as exc:
-            return exc
+        except trio.Cancelled as exc:  # noqa: ASYNC103
+            return exc  # noqa: ASYNC104
     raise AssertionError("unreachable")
 
 

@@ -223,7 +223,7 @@ class SlotNode(Node):
                 raise _together(new)
         finally:
             if self.content is not new:
-                await self._give_up(new)
+                await self._give_up(new)  # noqa: ASYNC102
         await self.engine.leave(old.nodes(), cancelled=False)
         old.close()
 

@@ -94,7 +94,7 @@ def _maker(factory: Any) -> Callable[[], FrameProcessor]:
         )
 
     def make() -> FrameProcessor:
-        made = factory()
+        made: Any = factory()
         if isinstance(made, RECIPES):
             made = Pipeline([made]).processors[0]
         if not isinstance(made, FrameProcessor):

@@ -133,7 +133,7 @@ class FaultyProcessor(FrameProcessor):
             case Fault.SWALLOW_CANCEL:
                 try:
                     await trio.sleep(self._seconds)
-                except trio.Cancelled:
+                except trio.Cancelled:  # noqa: ASYNC103
                     return  # noqa: ASYNC104
         await self.push_frame(frame, direction)
 

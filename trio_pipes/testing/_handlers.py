@@ -168,7 +168,7 @@ class _Counted:
     async def __aexit__(self, *error: object) -> bool | None:
         began = trio.current_time()
         try:
-            return await self.manager.__aexit__(*error)  # type: ignore[no-any-return]  # a context manager's
+            return await self.manager.__aexit__(*error)  # type: ignore[no-any-return]  # a context manager's  # noqa: ASYNC102
         finally:
             self.counts.left += 1
             self.counts.slowest = max(self.counts.slowest, trio.current_time() - began)

@@ -113,7 +113,7 @@ async def within(seconds: float, what: str, fn: Callable[[], Awaitable[T]]) -> T
     return result[0].unwrap()
 
 
-async def _started(watch: Callable[[Any], Awaitable[None]], *, task_status: trio.TaskStatus[None]) -> None:
+async def _started(watch: Callable[[Any], Awaitable[None]], *, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128
     await watch(task_status)
 
 
@@ -159,9 +159,9 @@ class _Tamed:
             while True:
                 try:
                     value = yield trap
-                except BaseException as exc:  # noqa: BLE001  (passed on to the one that it is meant for)
+                except BaseException as exc:  # noqa: BLE001, ASYNC103 (passed on to the one that it is meant for)
                     trap = self.coro.throw(exc)
-                    continue
+                    continue  # noqa: ASYNC104
                 if moment != trio.current_time():
                     cancelled, moment = 0, trio.current_time()
                 cancelled += isinstance(value, outcome.Error) and isinstance(value.error, trio.Cancelled)
