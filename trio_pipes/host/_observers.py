@@ -194,13 +194,14 @@ class Observers:
         queue = self._queues[id(observer)]
         try:
             with scope:
-                while True:
-                    while queue.events:
+                while queue.scope is scope:  # otherwise another task has taken over
+                    if queue.events:
                         method, args = queue.events.popleft()
                         await method(*args)
-                    queue.settled.set()
-                    queue.changed = trio.Event()
-                    await queue.changed.wait()
+                    else:
+                        queue.settled.set()
+                        queue.changed = trio.Event()
+                        await queue.changed.wait()
         except Exception as exc:  # noqa: BLE001  (kept for the result)
             self._failed(observer, exc)
             queue.events.clear()
