@@ -61,8 +61,8 @@ class Pipeline(Composite):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        self.takes = checked_types(takes, "takes")
-        self.gives = checked_types(gives, "gives")
+        self.takes: Types | None = checked_types(takes, "takes")
+        self.gives: Types | None = checked_types(gives, "gives")
         if isinstance(processors, FrameProcessor | Recipe | str | bytes) or not isinstance(processors, Iterable):
             raise ConfigurationError(
                 f"Pipeline was given {processors!r}, expected a list of processors: Pipeline([a, b, c])"
@@ -132,7 +132,7 @@ class ParallelPipeline(Branches):
 
     def __init__(self, *branches: Iterable[Part] | Part, name: str | None = None) -> None:
         super().__init__(name=name)
-        self.branches = branches_of(type(self).__name__, branches)
+        self.branches: Sequence[Pipeline | None] = branches_of(type(self).__name__, branches)
         refuse_twice(self)
 
 

@@ -41,7 +41,7 @@ class SyncParallelPipeline(Branches):
         super().__init__(name=name)
         if order not in ("branches", "arrival"):
             raise refuse("SyncParallelPipeline(order", order, "'branches' or 'arrival'")
-        self.branches = branches_of("SyncParallelPipeline", branches)
+        self.branches: Sequence[Pipeline | None] = branches_of("SyncParallelPipeline", branches)
         self.order = order
         refuse_twice(self)
 

@@ -31,16 +31,16 @@ class Turn(trio.abc.Instrument):
     __slots__ = ("began", "named", "now", "number", "until", "users")
 
     def __init__(self) -> None:
-        self.users = 0
-        self.number = 0
-        self.named = 0  # the pass in which somebody was named for a stall
+        self.users: int = 0
+        self.number: int = 0
+        self.named: int = 0  # the pass in which somebody was named for a stall
         self.after_io_wait(0)
 
     def after_io_wait(self, timeout: float) -> None:
         """Called by Trio when a pass begins."""
-        self.began = perf_counter()  # seconds, real
-        self.until = self.began + SECONDS_A_TURN
-        self.now = trio.current_time()  # seconds on Trio's clock
+        self.began: float = perf_counter()  # seconds, real
+        self.until: float = self.began + SECONDS_A_TURN
+        self.now: float = trio.current_time()  # seconds on Trio's clock
         self.number += 1
 
     def spent(self) -> bool:
