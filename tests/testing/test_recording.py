@@ -409,7 +409,7 @@ def test_no_damage_makes_more_than_a_clear_error(bytes_in_between, at) -> None:
     [
         ({"types": int}, "types="),
         ({"classes": [3]}, "classes: 3"),
-        ({"classes": [Path]}, "classes: <class 'pathlib.Path'>"),
+        ({"classes": [Path]}, f"classes: {Path!r}, expected frame classes"),
         ({"classes": [type("TextFrame", (TextFrame,), {})]}, "two are called TextFrame"),
         ({"classes": [type("Own", (TextFrame,), {"__init__": lambda self: None})]}, "Own has an __init__ of its own"),
         ({"skip": "TextFrame.text"}, "skip='TextFrame.text'"),
