@@ -296,7 +296,7 @@ class Inbox(Lane):
             if frame.interruptible is not True:
                 q.appendleft(frame)
                 break
-            if waiting:
+            if waiting and not q:
                 self.admit()
             self.frame = frame
             self.since = turn.now
@@ -325,7 +325,7 @@ class Inbox(Lane):
             if frame.interruptible is not True:
                 q.appendleft(frame)
                 break
-            if waiting:
+            if waiting and not q:
                 self.admit()
             if frame.__class__ is not frame_class:
                 frame_class = frame.__class__

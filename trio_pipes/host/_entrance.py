@@ -120,13 +120,14 @@ class Entrance:
 
     async def put_batch(self, batch: list[Frame]) -> None:
         """Accept a batch of ordinary frames that go down."""
-        self._home.check("queue_frames")
         await checkpoint_if_cancelled()
-        self.check()
-        if self._straight and len(self._inbox.q) + len(batch) <= self._inbox.limit:
+        if get_ident() == self._quick and len(self._inbox.q) + len(batch) <= self._inbox.limit:
             self._inbox.enqueue(batch)
             self.count += len(batch)
-        elif self._open:
+            return
+        self._home.check("queue_frames")
+        self.check()
+        if self._open:
             await self._send(batch)
             self.count += len(batch)
         else:
