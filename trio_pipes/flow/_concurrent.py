@@ -50,7 +50,7 @@ class Flight(Lane):
         self.inside = takes  # counts as one that is in the function
         self.turn: trio.Event | None = None  # what it waits for, when it waits for those before it
 
-    async def drain(self) -> None:
+    async def drain(self, until: float) -> None:
         if self.q:  # an interrupt may have taken it out
             self.frame = self.q.popleft()
             self.since = self.node.engine.turn.now

@@ -102,8 +102,8 @@ class Lane:
         self.scope = server.scope
         self.node.engine.lanes[server.task] = self
 
-    async def drain(self) -> None:
-        """Handle what is here, as long as it may be and the slice lasts."""
+    async def drain(self, until: float) -> None:
+        """Handle what is here, as long as it may be, and not longer than `until`, as `perf_counter` gives it."""
         node, q, turn = self.node, self.q, self.node.engine.turn
         left = FRAMES_A_TURN
         while q and not self.stop and node.may_take(self) and not node.engine.over:
@@ -114,7 +114,7 @@ class Lane:
             await node.take(frame, self.direction)
             self.frame = None
             left -= 1
-            if not left or perf_counter() > turn.until:
+            if not left or perf_counter() > until:
                 return
 
     def leave(self, server: Serves) -> None:
@@ -270,22 +270,22 @@ class Inbox(Lane):
         if not self.q and self.node.shares_task:  # little comes here: the neighbour hands frames over
             self.q = NOTHING
 
-    async def drain(self) -> None:
+    async def drain(self, until: float) -> None:
         node, q = self.node, self.q
         while q and not self.stop:
             look = self.attention or node.shares_task
             if look and (node.engine.over or not node.may_take(self) or node.urgent_first(self.direction)):
                 return
             if look or q[0].interruptible is not True:
-                used_up = await self._take_one(q.popleft())
+                used_up = await self._take_one(q.popleft(), until)
             elif node.row is not None:
-                used_up = await self._drain_functions(node.row)
+                used_up = await self._drain_functions(node.row, until)
             else:
-                used_up = await self._drain_frames()
+                used_up = await self._drain_frames(until)
             if used_up:
                 return
 
-    async def _drain_frames(self) -> bool:
+    async def _drain_frames(self, until: float) -> bool:
         """The hot loop: ordinary frames, as long as nothing else is up. True: the slice is used up."""
         node, q, turn, waiting = self.node, self.q, self.node.engine.turn, self.waiting
         process, popleft = node.process, q.popleft
@@ -308,15 +308,15 @@ class Inbox(Lane):
             if self.attention:
                 break
             left -= 1
-            if not left or clock() > turn.until:
+            if not left or clock() > until:
                 self.frame = None
                 return True
         self.frame = None
         return False
 
-    async def _drain_functions(self, row: Row) -> bool:
+    async def _drain_functions(self, row: Row, until: float) -> bool:
         """The same for a row of synchronous functions: no coroutine for a frame that goes straight through."""
-        q, turn, waiting = self.q, self.node.engine.turn, self.waiting
+        q, waiting = self.q, self.waiting
         put, popleft, clock = row.put, q.popleft, perf_counter
         frame_class, run = Frame, row.run_for[Frame]
         left = FRAMES_A_TURN
@@ -338,11 +338,11 @@ class Inbox(Lane):
             if self.attention:
                 break
             left -= 1
-            if not left or clock() > turn.until:
+            if not left or clock() > until:
                 return True
         return False
 
-    async def _take_one(self, frame: Frame) -> bool:
+    async def _take_one(self, frame: Frame, until: float) -> bool:
         """What is not an ordinary frame at an ordinary moment."""
         node, turn = self.node, self.node.engine.turn
         self.admit()
@@ -351,4 +351,4 @@ class Inbox(Lane):
         node.quick = False
         await node.take(frame, Direction.DOWNSTREAM)
         self.frame = None
-        return perf_counter() > turn.until
+        return perf_counter() > until
