@@ -17,10 +17,16 @@ from trio_pipes import (
     Out,
     ParallelPipeline,
     Pipeline,
+    ReleaseAtPts,
+    StampPts,
     StartFrame,
+    Switchable,
+    SyncParallelPipeline,
     TextFrame,
     each,
     processor,
+    route,
+    tee,
 )
 from trio_pipes.testing import RuleBroken, check_processor
 from trio_pipes.testing._processor_rules import PROCESSOR_RULES
@@ -78,6 +84,11 @@ async def count(frames: Frames[TextFrame], out: Out) -> None:
 MADE = {"drops": TextFrame, "makes": TextFrame}
 
 
+async def patient(frame: TextFrame) -> TextFrame:
+    await trio.sleep(0.1)
+    return frame
+
+
 # Everything of the core that is a processor.
 @pytest.mark.parametrize(
     ("factory", "options"),
@@ -97,6 +108,13 @@ MADE = {"drops": TextFrame, "makes": TextFrame}
             {"makes": TextFrame, "skip": ["order"]},
             id="branches of branches",
         ),
+        pytest.param(lambda: SyncParallelPipeline([think], [FrameProcessor()]), {"skip": ["order"]}, id="in step"),
+        pytest.param(lambda: tee([FrameProcessor()]), {}, id="a tee"),
+        pytest.param(lambda: route(type, {TextFrame: [think]}, default=[]), {"skip": ["order"]}, id="a route"),
+        pytest.param(lambda: Switchable(FrameProcessor()), {}, id="a slot"),
+        pytest.param(each(concurrency=4)(patient), {}, id="a concurrent function"),
+        pytest.param(ReleaseAtPts, {}, id="release at pts"),
+        pytest.param(StampPts, {}, id="stamp pts"),
     ],
 )
 async def test_k2_what_the_core_has_keeps_every_rule(pipes_clock, factory, options) -> None:
