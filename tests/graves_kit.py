@@ -329,3 +329,49 @@ __all__ = [
     "task_at",
     "texts",
 ]
+
+
+# -- processors of several graves
+
+
+class Service:
+    """Something that can be used until it is closed, and complains afterwards."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log, self.open = log, True
+
+    async def use(self, who: str) -> None:
+        await trio.lowlevel.checkpoint()
+        assert self.open, f"{who} used what was closed before it"
+        self.log.append(who)
+
+
+class Owns(FrameProcessor):
+    """Opens a service in its lifespan."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.service = Service(log)
+
+    @asynccontextmanager
+    async def lifespan(self):
+        try:
+            yield
+        finally:
+            self.service.open = False
+            self.service.log.append("closed")
+
+
+class HoldsSetUp(FrameProcessor):
+    """Never ready."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(self):
+        self.log.append("set-up")
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.log.append("left")
+        yield

@@ -30,11 +30,6 @@ from trio_pipes import (
 from trio_pipes.testing import run_pipeline, run_processor
 
 
-@pytest.fixture(params=[False, True], ids=["fused", "unfused"])
-def debug(request):
-    return request.param
-
-
 # A non-frame, or a frame class, pushed: TypeError where it is pushed, on the short way and the long one.
 @pytest.mark.parametrize("wrong", [None, 42, "text", TextFrame, object(), [TextFrame()], Direction.UPSTREAM])
 @pytest.mark.parametrize("way", Direction)

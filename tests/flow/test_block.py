@@ -26,11 +26,6 @@ from trio_pipes import (
 from trio_pipes.testing import run_pipeline, run_processor
 
 
-@pytest.fixture(params=[False, True], ids=["fused", "unfused"])
-def debug(request):
-    return request.param
-
-
 class Mark(ControlFrame):
     pass
 

@@ -25,11 +25,6 @@ from trio_pipes import (
 from trio_pipes.testing import run_pipeline, run_processor
 
 
-@pytest.fixture(params=[False, True], ids=["fused", "unfused"])
-def debug(request):
-    return request.param
-
-
 # The example of the design.
 async def test_a_class_as_the_design_writes_it(autojump_clock, debug):
     class Shout(FrameProcessor):

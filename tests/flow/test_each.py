@@ -27,21 +27,6 @@ from trio_pipes import (
 from trio_pipes.testing import run_pipeline, run_processor
 
 
-@pytest.fixture(params=[False, True], ids=["fused", "unfused"])
-def debug(request):
-    return request.param
-
-
-# How an observer is told of frames must not change what is done with them.
-@pytest.fixture(params=[False, True], ids=["unwatched", "watched"])
-def observers(request):
-    class Watches:
-        def on_frame_handled(self, task, processor, frame, direction):
-            pass
-
-    return [Watches()] if request.param else []
-
-
 class Mark(ControlFrame):
     pass
 

@@ -27,11 +27,6 @@ SECONDS_A_TURN = 0.001
 FRAMES_A_TURN = 64
 
 
-@pytest.fixture(params=[False, True], ids=["fused", "unfused"])
-def debug(request):
-    return request.param
-
-
 def burn(seconds: float) -> None:
     until = perf_counter() + seconds
     while perf_counter() < until:

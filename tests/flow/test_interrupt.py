@@ -29,11 +29,6 @@ from trio_pipes import (
 )
 
 
-@pytest.fixture(params=[False, True], ids=["fused", "unfused"])
-def debug(request):
-    return request.param
-
-
 # Queued and being handled: both are stale; what comes after is handled.
 async def test_frames_in_flight_become_stale(autojump_clock, debug):
     async with live([Sees(delay=1), Sees(delay=1, inline=True), Sees(delay=5)], debug=debug) as run:

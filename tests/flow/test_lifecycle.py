@@ -31,11 +31,6 @@ from trio_pipes import (
 from trio_pipes.testing import run_pipeline
 
 
-@pytest.fixture(params=[False, True], ids=["fused", "unfused"])
-def debug(request):
-    return request.param
-
-
 class Carries(FrameProcessor):
     """Does one thing or another with lifecycle frames."""
 

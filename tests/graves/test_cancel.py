@@ -13,6 +13,7 @@ from graves_kit import (
     CANCELS,
     HUNG,
     Button,
+    HoldsSetUp,
     after,
     at_once,
     cancelled,
@@ -42,22 +43,6 @@ from trio_pipes import (
 )
 
 # -- G1: cancel before StartFrame has reached the sink
-
-
-class HoldsSetUp(FrameProcessor):
-    """Never ready."""
-
-    def __init__(self) -> None:
-        self.log: list[str] = []
-
-    @asynccontextmanager
-    async def lifespan(self):
-        self.log.append("set-up")
-        try:
-            await trio.sleep_forever()
-        finally:
-            self.log.append("left")
-        yield
 
 
 @processor

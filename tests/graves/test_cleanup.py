@@ -14,6 +14,8 @@ from graves_kit import (
     CANCELS,
     MODES,
     Button,
+    Owns,
+    Service,
     after,
     asked_to_end,
     cancelled,
@@ -41,33 +43,6 @@ from trio_pipes import (
 )
 
 # -- G19: the order of the teardown
-
-
-class Service:
-    """Something that can be used until it is closed, and complains afterwards."""
-
-    def __init__(self, log: list[str]) -> None:
-        self.log, self.open = log, True
-
-    async def use(self, who: str) -> None:
-        await trio.lowlevel.checkpoint()
-        assert self.open, f"{who} used what was closed before it"
-        self.log.append(who)
-
-
-class Owns(FrameProcessor):
-    """Opens a service in its lifespan."""
-
-    def __init__(self, log: list[str]) -> None:
-        self.service = Service(log)
-
-    @asynccontextmanager
-    async def lifespan(self):
-        try:
-            yield
-        finally:
-            self.service.open = False
-            self.service.log.append("closed")
 
 
 class Uses(FrameProcessor):

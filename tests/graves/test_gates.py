@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -13,6 +12,7 @@ from graves_kit import (
     HUNG,
     STOPS,
     Button,
+    Owns,
     after,
     asked_to_end,
     cancelled,
@@ -48,34 +48,6 @@ from trio_pipes import (
     each,
     processor,
 )
-
-
-class Service:
-    """Something that can be used until it is closed, and complains afterwards."""
-
-    def __init__(self, log: list[str]) -> None:
-        self.log, self.open = log, True
-
-    async def use(self, who: str) -> None:
-        await trio.lowlevel.checkpoint()
-        assert self.open, f"{who} used what was closed before it"
-        self.log.append(who)
-
-
-class Owns(FrameProcessor):
-    """Opens a service in its lifespan."""
-
-    def __init__(self, log: list[str]) -> None:
-        self.service = Service(log)
-
-    @asynccontextmanager
-    async def lifespan(self):
-        try:
-            yield
-        finally:
-            self.service.open = False
-            self.service.log.append("closed")
-
 
 # -- G26: a closed gate or a filter swallows the end
 

@@ -12,6 +12,7 @@ import trio.testing
 from graves_kit import (
     HUNG,
     Button,
+    HoldsSetUp,
     after,
     cancelled,
     cancels,
@@ -37,23 +38,6 @@ from trio_pipes import (
     TextFrame,
     processor,
 )
-
-
-class HoldsSetUp(FrameProcessor):
-    """Never ready."""
-
-    def __init__(self) -> None:
-        self.log: list[str] = []
-
-    @asynccontextmanager
-    async def lifespan(self):
-        self.log.append("set-up")
-        try:
-            await trio.sleep_forever()
-        finally:
-            self.log.append("left")
-        yield
-
 
 # -- G11: a library that swallows cancellation
 

@@ -97,6 +97,13 @@ class _End:
             self.lane.put(frame)
             return
         self.arrived(frame)
+        full = self.offer(frame)
+        if full:
+            self._owed[frame] = full
+            self.lane.put(frame)
+
+    def offer(self, frame: Frame) -> list[Output]:
+        """Hand a frame to the outputs that want it and have room; gives those that have none."""
         full = []
         for output in [output for output in self.outputs if isinstance(frame, output.types)]:
             try:
@@ -105,9 +112,7 @@ class _End:
                 full.append(output)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self.close(output)
-        if full:
-            self._owed[frame] = full
-            self.lane.put(frame)
+        return full
 
     def arrived(self, frame: Frame) -> None:
         """Count it, and tell who watches."""
@@ -168,34 +173,18 @@ class Sink(_End):
             return
         if self.engine.observed:
             self.engine.observed.on_reached(frame, self.direction)
+        full = self.offer(frame)
         if isinstance(frame, Heartbeat):
-            self._heartbeat(frame)
+            frame.reached()  # where an output is full it is left out: one that nobody reads must not pile them up
             return
-        for output in tuple(self.outputs):  # a lifecycle frame never waits for a reader
-            if isinstance(frame, output.types):
-                try:
-                    output.channel.send_nowait(frame)
-                except trio.WouldBlock:
-                    self.engine.spawn(self._send_later, output, frame)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    self.close(output)
+        for output in full:  # a lifecycle frame never waits for a reader
+            self.engine.spawn(self._send_later, output, frame)
         if isinstance(frame, StartFrame):
             self.started = True
             self.lane.start()
             self.engine.start_reached_sink()
         elif isinstance(frame, EndFrame | StopFrame):
             self.engine.last_reached_sink()
-
-    def _heartbeat(self, frame: Heartbeat) -> None:
-        """Where an output is full it is left out: one that nobody reads must not pile them up."""
-        for output in [output for output in self.outputs if isinstance(frame, output.types)]:
-            try:
-                output.channel.send_nowait(frame)
-            except trio.WouldBlock:
-                pass
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                self.close(output)
-        frame.reached()
 
     async def _send_later(self, output: Output, frame: Frame) -> None:
         try:

@@ -101,7 +101,7 @@ class Engine:
             self.graph.attach(self)
             # One works, and one comes to see whether it is held up; where only one lane is ever busy, nobody need wait
             # for that.
-            self.pool = Pool(self, spare=min(2, sum(node.has_own_lane for node in self.nodes)))
+            self.pool = Pool(self, spare=2 if sum(node.has_own_lane for node in self.nodes) > 1 else 1)
             try:
                 await self._run(feed)
             except Exception as exc:  # noqa: BLE001  (kept, and raised below)

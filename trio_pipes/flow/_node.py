@@ -127,7 +127,7 @@ class Node:
         self.open = False  # pushes may take the short way at all
         self.pushes = 0  # since the last time a push of this node gave way to others
         self.turn_number = 0  # the turn in which that was
-        self.foreign = 0  # lanes that have a task of their own
+        self.foreign = 0  # lanes that are in line or served, the head's own aside
         self.attention = False  # look up when the handler returns
         self.started = False  # StartFrame has been handled
         self.shown: Frame | None = None  # the lifecycle frame that is here and has not been handed on
@@ -180,7 +180,7 @@ class Node:
             if self._may_be_handed(frame):
                 await self.deliver(frame)
                 return
-            self.attention = True  # whoever has a frame in hand here leaves this one to a task of the lane
+            self.attention = True  # whoever has a frame in hand here leaves this one to the pool
         if nowait:
             self.inbox.put(frame)
         else:

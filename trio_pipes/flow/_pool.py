@@ -43,12 +43,12 @@ class Pool:
         "_spare",
         "_token",
         "_urgent_line",
+        "_wanted",
         "after_others",
-        "spare",
     )
 
     def __init__(self, engine: Run, spare: int) -> None:
-        self.spare = spare  # servers that wait for work
+        self._wanted = spare  # servers that wait for work
         self._engine = engine
         self._token = trio.lowlevel.current_trio_token()
         self._line: list[Lane] = []  # short: a lane is in it once
@@ -106,7 +106,7 @@ class Pool:
 
     async def wait(self) -> bool:
         """Wait to be called; False: there are enough who wait, or nothing is left to do."""
-        if self._dismissed or len(self._spare) >= max(1, self.spare):
+        if self._dismissed or len(self._spare) >= self._wanted:
             return False
         task = current_task()
         self._spare.append(task)

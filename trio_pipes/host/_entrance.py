@@ -47,8 +47,7 @@ class Entrance:
         self._ordinary: set[type] = set()
         self._at_end: Callable[[], None] = lambda: None
         self._open = False  # the run has begun
-        self._live = False  # frames may go into the pipeline
-        self._straight = False  # and may do so without the channel: nobody is before them there
+        self._straight = False  # frames may go into the pipeline, and nobody is before them in the channel
         # The thread of the run, while it is straight and refuses nothing: one look tells.
         self._quick: int | None = None
         self._overflow: list[Frame] = []  # from inside, where nobody may wait
@@ -221,7 +220,6 @@ class Entrance:
     def go_live(self, at_end: Callable[[], None]) -> None:
         """Frames may go into the pipeline; `at_end` is called when all have that were accepted."""
         self._at_end = at_end
-        self._live = True
         self._set_straight(True)
         self._inbox = self._engine.graph.first.inbox
         if self._kept or self._kept_special or self.waiting():
