@@ -27,6 +27,7 @@ PYTHONS = nox.project.python_versions(PROJECT)
 FLOORS = [requirement.replace(">=", "==") for requirement in PROJECT["project"]["dependencies"]]
 CORE_TESTS = [f"tests/{name}" for name in ("base", "flow", "host", "testing") if (ROOT / "tests" / name).is_dir()]
 IN_CI = os.environ.get("CI") == "true"
+HERE = "not server and not browser"  # the tests that need nothing but Python
 EVERY_EXTRA = ".[{}]".format(",".join(PROJECT["project"]["optional-dependencies"]))
 
 
@@ -56,17 +57,17 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests that need no server, on this Python with the newest trio."""
+    """All tests that need no server and no browser, on this Python with the newest trio."""
     session.install("--upgrade", *exact(session, but=["trio"]), "trio", "-e", EVERY_EXTRA, *group("tests"))
     if "--coverage" in session.posargs:
         session.posargs.remove("--coverage")
         # Coverage starts before pytest, because pytest loads our plugin, and with it the package, before pytest-cov.
         session.run("coverage", "erase")
-        session.run("coverage", "run", "-m", "pytest", "-m", "not server", *session.posargs)
+        session.run("coverage", "run", "-m", "pytest", "-m", HERE, *session.posargs)
         session.run("coverage", "combine", "-q")
         session.run("coverage", "report")
     else:
-        session.run("python", "-m", "pytest", "-n", "2", "-m", "not server", *session.posargs)
+        session.run("python", "-m", "pytest", "-n", "2", "-m", HERE, *session.posargs)
 
 
 # ------------------------------------------------------------------------------------------------- for long, at random
@@ -75,7 +76,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def soak(session: nox.Session) -> None:
     """Random sessions, an hour on the autojump clock and ten minutes on the real one: nothing is lost, nothing is left."""
-    session.install(*exact(session), "-e", ".")
+    session.install(*exact(session), "-e", ".[otel]")
     session.run("python", "-m", "soak", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
@@ -135,9 +136,7 @@ def cell(session: nox.Session, python: str, name: str, *requirements: str) -> No
         session.run(python, "-m", "venv", str(place), external=True)
     pip = [own_python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--upgrade"]
     session.run(*pip, *requirements, ".[testing]", *group("tests"), external=True)
-    session.run(
-        own_python, "-m", "pytest", "-q", "-n", "2", "-m", "not server", *CORE_TESTS, *session.posargs, external=True
-    )
+    session.run(own_python, "-m", "pytest", "-q", "-n", "2", "-m", HERE, *CORE_TESTS, *session.posargs, external=True)
 
 
 @nox.session
@@ -153,6 +152,17 @@ def servers(session: nox.Session) -> None:
         session.log("there are no server tests yet: nothing was run, no server was started")
         return
     session.run("python", "tests/with_servers.py", *pytest, *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The tests that look at our pages in Chromium."""
+    missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    if missing:
+        text = f"not installed: {', '.join(missing)}; `apt-get install chromium chromium-driver` installs both"
+        (session.error if IN_CI else session.skip)(text)
+    session.install(*exact(session), "-e", EVERY_EXTRA, *group("tests"))
+    session.run("python", "-m", "pytest", "-m", "browser", "tests/pictures", *session.posargs)
 
 
 # ------------------------------------------------------------------------------------------------------ static checks

@@ -144,6 +144,7 @@ def others(kinds: tuple[str, ...], frames: int, scale: float) -> Iterator[Compar
                 ["latency", count(1000), "--runs=1"],
                 goals=[goal],
             )
+    yield from watched(kinds, frames)
     for n in (10, 50):
         for kind in kinds:
             yield Comparison(
@@ -216,6 +217,28 @@ def others(kinds: tuple[str, ...], frames: int, scale: float) -> Iterator[Compar
         )
 
 
+def watched(kinds: tuple[str, ...], frames: int) -> Iterator[Comparison]:
+    """What it costs to be watched and to measure: held against the same pipeline without."""
+
+    def beside(what: str, ours: list[str], bare: str) -> Comparison:
+        return Comparison(
+            "watched",
+            f"frames/CPU-s, N=10, {what}",
+            "1/s",
+            ["throughput", *ours, f"--frames={frames}"],
+            limit=["throughput", f"--kind={bare}", f"--frames={frames}"],
+        )
+
+    for kind in kinds:
+        name = KIND_NAMES[kind]
+        yield beside(f"{name}, an observer counts the pushes", [f"--kind={kind}", "--observe=pushes"], kind)
+        yield beside(f"{name}, and what was handled", [f"--kind={kind}", "--observe=both"], kind)
+    if "class" in kinds:
+        yield beside("metrics on, nobody measures", ["--kind=class", "--metrics"], "class")
+        yield beside("each measures each frame, metrics off", ["--kind=measures"], "class")
+        yield beside("each measures each frame, metrics on", ["--kind=measures", "--metrics"], "class")
+
+
 # The peer's scripts have none for this one.
 CONSTRUCTION = """
 import json, sys, time, gc
@@ -230,6 +253,7 @@ ROWS = (
     "per_hop",
     "construction",
     "latency",
+    "watched",
     "stall",
     "cancel",
     "interrupt",

@@ -42,8 +42,8 @@ def contents(wheel: str, sdist: str) -> None:
     assert "trio_pipes/py.typed" in names
     for licence in ("LICENSE-MIT", "LICENSE-APACHE"):
         assert any(name.endswith(f"licenses/{licence}") for name in names), licence
-    modules = {str(path.relative_to(path.parents[1])) for path in Path("trio_pipes").glob("*.py")}
-    assert modules <= set(names), modules - set(names)
+    files = {str(path) for path in Path("trio_pipes").rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    assert files <= set(names), files - set(names)
 
     with tarfile.open(sdist) as archive:
         files = {name.partition("/")[2] for name in archive.getnames()}

@@ -6,36 +6,41 @@ from collections.abc import Generator
 
 import pytest
 
-LEFT_TO_SERVERS = pytest.StashKey[int]()
+# Tests that another session runs, by marker.
+SESSIONS = {"server": "servers", "browser": "browser"}
+LEFT = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[LEFT_TO_SERVERS] = 0
+    config.stash[LEFT] = dict.fromkeys(SESSIONS, 0)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("server") is not None:
-            item.config.stash[LEFT_TO_SERVERS] += 1
+        for marker in SESSIONS:
+            if item.get_closest_marker(marker) is not None:
+                item.config.stash[LEFT][marker] += 1
 
 
 # Under pytest-xdist the workers deselect, all of them the same tests, and the controller reports.
 def pytest_sessionfinish(session: pytest.Session) -> None:
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output["left_to_servers"] = session.config.stash[LEFT_TO_SERVERS]
+        output["left"] = session.config.stash[LEFT]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: object) -> None:
-    left = getattr(node, "workeroutput", {}).get("left_to_servers", 0)
-    node.config.stash[LEFT_TO_SERVERS] = left  # type: ignore[attr-defined]
+    left = getattr(node, "workeroutput", {}).get("left")
+    if left is not None:
+        node.config.stash[LEFT] = left  # type: ignore[attr-defined]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     config = terminalreporter.config
-    if config.getoption("markexpr") == "not server":
-        terminalreporter.write_line(f"{config.stash[LEFT_TO_SERVERS]} tests that need a server: `nox -s servers`")
+    for marker, session in SESSIONS.items():
+        if f"not {marker}" in config.getoption("markexpr"):
+            terminalreporter.write_line(f"{config.stash[LEFT][marker]} tests that need a {marker}: `nox -s {session}`")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 TIMES = 1.5
 MEGABYTES = 6.0
-HEAVY = ("numpy", "apsw", "msgspec", "rich", "pytest", "cyclopts")
+HEAVY = ("numpy", "apsw", "msgspec", "rich", "pytest", "cyclopts", "opentelemetry")
 
 # The resident set now, not the peak: the peak of a child counts what its parent had when it forked.
 PROGRAM = """

@@ -10,8 +10,13 @@ from soak.__main__ import only, table
 from soak.book import Book, Said
 from soak.left import Left, noticing
 from soak.phase import Report, soak
+from soak.place import Place
+from soak.ready import Lossy
 from soak.script import Part, copies, draw
-from trio_pipes import Direction
+from soak.session import Session
+from soak.watching import Ready
+from trio_pipes import Direction, NotifierGate, TaskResult, TaskState
+from trio_pipes.observers import Turn
 
 DOWN = Direction.DOWNSTREAM
 
@@ -88,6 +93,45 @@ def test_how_often_a_frame_comes_out_of_branches() -> None:
     assert copies([([same], [new], [new])]) == (1, 2)
     assert copies([new, ([same], [new])]) == (0, 2)
     assert copies([([same], [new]), ([same], [new])]) == (1, 3)
+
+
+def test_what_a_gate_keeps_for_itself_has_to_be_counted() -> None:
+    session = Session(draw("test/0"))
+    gate = NotifierGate(trio.Event(), limit=1, overflow="drop_oldest")
+    account = Lossy(session, gate, DOWN)
+    for passed, numbers in ((account.above, (1, 2, -3)), (account.below, (2,))):
+        passed.numbers[DOWN].update(numbers)
+        passed.since.update(dict.fromkeys(numbers, (True, session.book.interrupts)))
+    found = list(account.problems())
+    assert len(found) == 2
+    assert "kept a system frame" in found[0]
+    assert "dropped 0, and 2 are missing" in found[1]
+    account.settle()
+    assert session.book.failed >= {1}
+    assert 2 not in session.book.failed
+
+
+def test_what_a_service_lost_without_a_word_is_no_excuse() -> None:
+    session = Session(draw("test/0"))
+    place = Place(session, 0, None, lone=False, repeats=True)
+    named, other = entered(1), entered(2)
+    place.saw(named)
+    place.saw(other)
+    place.settle([f"'a service' had begun what is lost now: {named.name}"])
+    assert 1 in session.book.failed
+    assert 2 not in session.book.failed
+
+
+def test_an_observer_that_does_not_keep_its_promise_is_noticed() -> None:
+    async def main() -> list[str]:
+        one = Ready("turns", early=True)
+        one.turns += [Turn(2, 1.0, "user", 2.0, "user"), Turn(1, 3.0, "user", 2.5, "user")]
+        result = TaskResult(TaskState.ENDED)
+        return list(one.problems(0.0, result))
+
+    found = trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert any("numbered [2, 1]" in problem for problem in found)
+    assert any("lasted from 3.0 to 2.5" in problem for problem in found)
 
 
 async def test_a_task_an_object_and_a_warning_that_are_left_are_noticed(autojump_clock: trio.testing.MockClock) -> None:

@@ -355,6 +355,44 @@ class Counts(FrameProcessor):
             await self.push_frame(TextFrame(str(self.count)))
 
 
+class BeginsInSetUp(FrameProcessor):
+    """Takes its set-up for the beginning of a run."""
+
+    @asynccontextmanager
+    async def lifespan(self):
+        self.count = 0
+        yield
+
+    async def process_frame(self, frame: Frame, direction: Direction) -> None:
+        await self.push_frame(frame, direction)
+        if isinstance(frame, TextFrame):
+            self.count += 1
+            await self.push_frame(TextFrame(str(self.count)))
+
+
+class KeepsWhatIsLeft(FrameProcessor):
+    """Begins anew when a run has ended, and not when one was cancelled."""
+
+    count = 0
+
+    async def process_frame(self, frame: Frame, direction: Direction) -> None:
+        await self.push_frame(frame, direction)
+        if isinstance(frame, TextFrame):
+            self.count += 1
+            await self.push_frame(TextFrame(str(self.count)))
+        elif isinstance(frame, EndFrame):
+            self.count = 0
+
+
+class NeedsItsTask(FrameProcessor):
+    """Asks for its task while it is set up."""
+
+    @asynccontextmanager
+    async def lifespan(self):
+        assert self.task is not None
+        yield
+
+
 class Shares(FrameProcessor):
     """Has one list for all its instances."""
 

@@ -1,6 +1,6 @@
 """A voice assistant that works offline: it controls lights, sets timers and tells the time.
 
-    python docs/examples/voice_assistant.py [--pace real|fast] [--check] [--out FILE] [file.wav]
+    python docs/examples/voice_assistant.py [--pace real|fast] [--check] [--out FILE] [--timeline FILE] [file.wav]
 
 It hears a WAV file of yours, or a script that espeak-ng speaks, and plays what it answers into another WAV file. Press
 Ctrl-C to end after the current sentence, and again to end at once. The pipeline is in `assistant/_run.py`.
@@ -22,6 +22,7 @@ from assistant._script import SCRIPT, record
 from assistant._stalls import HEADING
 
 from trio_pipes import ConfigurationError, MissingExtra
+from trio_pipes.observers import Timeline
 from trio_pipes.transports import read_wav_format
 from trio_pipes.voice import Espeak
 
@@ -41,6 +42,7 @@ def main() -> int:
         "--check", action="store_true", help="hold word errors, answers and stalls against their limits"
     )
     parser.add_argument("--out", type=Path, default=Path("assistant.wav"), help="what the assistant says (%(default)s)")
+    parser.add_argument("--timeline", type=Path, help="a page that shows what happened when, and what took the time")
     arguments = parser.parse_args()
     gc.collect()
     gc.freeze()  # what is loaded by now stays: no later collection has to look at it
@@ -49,11 +51,13 @@ def main() -> int:
     try:
         if arguments.wav is not None:
             read_wav_format(arguments.wav)
+        if arguments.timeline is not None and not arguments.timeline.parent.is_dir():
+            raise FileNotFoundError(f"{arguments.timeline}: there is no folder {arguments.timeline.parent}")
         with tempfile.TemporaryDirectory() as folder:
             if arguments.check:
                 code = _check.main(arguments.wav, Path(folder))
             else:
-                code = demonstrate(arguments.wav, arguments.pace, arguments.out, Path(folder))
+                code = demonstrate(arguments.wav, arguments.pace, arguments.out, arguments.timeline, Path(folder))
     except* (ConfigurationError, MissingExtra, OSError) as group:
         errors += leaves(group)
         code = BAD_INPUT
@@ -64,12 +68,16 @@ def main() -> int:
     return code
 
 
-def demonstrate(wav: Path | None, pace: Pace, out: Path, folder: Path) -> int:
+def demonstrate(wav: Path | None, pace: Pace, out: Path, page: Path | None, folder: Path) -> int:
     """Hold a conversation, and tell how it went."""
     if wav is None:
         wav = folder / "script.wav"
         trio.run(record, wav, SCRIPT, Espeak("en-us", words_per_minute=140))
-    outcome = run_paced(pace, converse, wav, out, print, Models())
+    timeline = Timeline()
+    outcome = run_paced(pace, converse, wav, out, print, Models(), [timeline] if page else [])
+    if page:
+        trio.run(timeline.write_html, page)
+        print(f"What happened when is in {page}.")
     code = next((code for name, code in BY_SIGNAL.items() if name in (outcome.reason or "")), 0)
     if outcome.dialogue.timers:
         print(

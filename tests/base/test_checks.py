@@ -18,6 +18,7 @@ from trio_pipes._base import (
     check_classes,
     check_count,
     check_flag,
+    check_function,
     check_instance,
     check_iterable,
     check_methods,
@@ -60,8 +61,8 @@ CHECKS: dict[str, tuple[Callable[[str, Any], None], list[Any], list[Any]]] = {
     ),
     "classes": (
         lambda what, value: check_classes(what, value, Exception, "x"),
-        [(), (ValueError, Exception)],
-        [ValueError, [ValueError], (int,), (ValueError("x"),), (BaseException,)],
+        [(), ValueError, (ValueError, Exception)],
+        [int, [ValueError], (int,), (ValueError("x"),), (BaseException,)],
     ),
     "callable": (lambda what, value: check_callable(what, value, "x"), [len, Colour], [3, None]),
     "methods": (lambda what, value: check_methods(what, value, ["start"], "x"), [Clock()], [Clock, 3, None]),
@@ -89,3 +90,29 @@ def test_a_refusal_names_the_argument_the_value_and_what_was_expected(check: str
 def test_what_cannot_be_awaited_is_refused() -> None:
     with pytest.raises(TypeError, match=r"^a.wait: ready\(\) gave 3, expected something to await: make it an async"):
         check_awaitable("a.wait: ready()", 3)
+
+
+def test_classes_may_be_one_or_a_tuple() -> None:
+    assert check_classes("A(b", bool, int, "x") == (bool,)
+    assert check_classes("A(b", (bool, int), int, "x") == (bool, int)
+    assert check_classes("A(b", (), int, "x") == ()
+    for bad in ([bool], str, (str,), 3, None):
+        with pytest.raises(ConfigurationError, match=r"^A\(b=.*expected x$"):
+            check_classes("A(b", bad, int, "x")
+    with pytest.raises(ConfigurationError, match=r"^A\(b=\(\)\): expected x$"):
+        check_classes("A(b", (), int, "x", least=1)
+
+
+def test_a_function_is_asked_for_what_it_can_take() -> None:
+    def makes(frame):
+        yield frame
+
+    check_function("A(f", lambda frame, more=1: None, "x", "frame")
+    check_function("A(f", print, "x", "frame")
+    check_function("A(f", [].append, "x", "frame")
+    with pytest.raises(ConfigurationError, match=r"expected x: called with \(frame\), it takes \(\)$"):
+        check_function("A(f", lambda: None, "x", "frame")
+    with pytest.raises(ConfigurationError, match="expected x; this is a generator$"):
+        check_function("A(f", makes, "x", "frame")
+    with pytest.raises(ConfigurationError, match=r"^A\(f=3\): expected x$"):
+        check_function("A(f", 3, "x", "frame")

@@ -14,6 +14,7 @@ import pytest
 import trio
 
 import trio_pipes
+import trio_pipes.observers
 import trio_pipes.testing
 import trio_pipes.transports
 import trio_pipes.voice
@@ -115,6 +116,7 @@ def test_the_page_tells_of_every_name(module: str) -> None:
 
 PLACES_OF_NAMES = (
     trio_pipes,
+    trio_pipes.observers,
     trio_pipes.testing,
     trio_pipes.transports,
     trio_pipes.voice,
@@ -123,11 +125,12 @@ PLACES_OF_NAMES = (
     trio.to_thread,
 )
 HAVE_MEMBERS = [*(getattr(trio_pipes, name) for name in trio_pipes.__all__), trio_pipes.testing.Received]
-HAVE_MEMBERS.append(trio_pipes.voice.TranscriptionFrame)
+HAVE_MEMBERS += [getattr(trio_pipes.voice, name) for name in trio_pipes.voice.__all__]
+HAVE_MEMBERS += [getattr(trio_pipes.observers, name) for name in trio_pipes.observers.__all__]
 # What code on the page is made of besides: keywords, and the names of things that are handed over.
 WORDS = """
 async await with nursery received trio trio_pipes voice transports frames pipes_clock on_
-task runner worker result error_frame frame direction message timeout stuck usable arrival
+task runner worker result error_frame frame direction message timeout stuck usable arrival drop_oldest
 """
 
 

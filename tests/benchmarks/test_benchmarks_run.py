@@ -12,7 +12,18 @@ import pytest
 import trio
 
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
-TINY = {"n": 3, "frames": 40, "single": False, "count": 2, "backlog": 0, "inner": 1, "share": False, "rest": 0.0}
+TINY = {
+    "n": 3,
+    "frames": 40,
+    "single": False,
+    "count": 2,
+    "backlog": 0,
+    "inner": 1,
+    "share": False,
+    "rest": 0.0,
+    "observe": "none",
+    "metrics": False,
+}
 
 
 @pytest.fixture
@@ -39,6 +50,10 @@ def test_measurement_of_each_kind(ours: ModuleType, measurement: str, kind: str)
     ("measurement", "changes"),
     [
         ("throughput", {"single": True}),
+        ("throughput", {"observe": "pushes"}),
+        ("throughput", {"observe": "both"}),
+        ("throughput", {"kind": "measures"}),
+        ("throughput", {"kind": "measures", "metrics": True}),
         ("per_hop", {"frames": 10}),
         ("construction", {"frames": 5000}),
         ("cancel", {}),

@@ -867,3 +867,52 @@ async def test_a_neighbour_on_hold_is_not_handed_newer_frames(autojump_clock, de
         await trio.sleep(1)
     expected = ["warm up", "InterruptionFrame", *(["k"] if kept_first else []), "i", "EndFrame"]
     assert below.kinds() == ["StartFrame", *expected]
+
+
+# In a row of functions: what comes of the asker's frame is new, all of it; what the ones above still have is stale. The
+# same whether the row is fused, watched or neither.
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (("asks", "two"), ["x", "x"]),
+        (("two", "asks"), ["x"]),
+        (("two", "asks", "two"), ["x", "x"]),
+        (("two", "two", "asks"), ["x"]),
+        (("two", "two", "asks", "two"), ["x", "x"]),
+    ],
+)
+async def test_what_comes_of_the_frame_of_a_function_that_asks_is_new(autojump_clock, row, expected, debug, watched):
+    asked = False
+
+    @each
+    def asks(frame: TextFrame) -> TextFrame:
+        nonlocal asked
+        if not asked:
+            asked = True
+            task.interrupt()
+        return frame
+
+    @each
+    def two(frame: TextFrame) -> list[TextFrame]:
+        return [frame, TextFrame(frame.text)]
+
+    class Passes(FrameProcessor):
+        async def process_frame(self, frame, direction):
+            await self.push_frame(frame, direction)
+
+    class Watch:
+        def on_frame_pushed(self, task, processor, frame, direction):
+            pass
+
+    known = {"asks": asks, "two": two}
+    params = PipelineParams(debug=debug)
+    pipeline = Pipeline([Passes(), *(known[name] for name in row)])
+    task = PipelineTask(pipeline, params, observers=[Watch()] if watched else [])
+    async with trio.open_nursery() as nursery, task.open_output(TextFrame) as out:
+        await nursery.start(task.run)
+        await task.queue_frame(TextFrame("x"))
+        await task.flush()
+        task.stop_when_done()
+        assert [frame.text async for frame in out] == expected

@@ -8,6 +8,7 @@ from flow_kit import DOWN, UP, Sees, live, text
 from trio_pipes import (
     ConfigurationError,
     Direction,
+    DurationStatistics,
     Frame,
     FrameProcessor,
     Frames,
@@ -15,9 +16,11 @@ from trio_pipes import (
     LLMUsageMetrics,
     MetricsData,
     MetricsFrame,
+    MetricsStatistics,
     Out,
     ProcessingMetrics,
     STTUsageMetrics,
+    Switchable,
     SystemFrame,
     TextFrame,
     TTFBMetrics,
@@ -202,6 +205,171 @@ async def test_metrics_are_urgent_and_overtake_what_waits(autojump_clock):
         now.task.cancel()
 
 
+# The response that was cut off before its first token leaves the first place to the next one.
+async def test_t7_an_interrupted_first_ttfb_is_not_the_only_one_that_is_told(autojump_clock, debug):
+    model = Model("model")
+    settings = {"enable_metrics": True, "report_only_initial_ttfb": True, "send_initial_empty_metrics": False}
+    async with live([model], debug=debug, **settings) as now:
+        await now.say("cut off")
+        await trio.sleep(0.5)
+        now.task.interrupt()
+        await now.say("a", "b")
+        await now.task.flush()
+    assert [record for record in records(now.down) if isinstance(record, TTFBMetrics)] == [TTFBMetrics("model", 1.0)]
+
+
+# -- in the statistics
+
+
+class Takes(FrameProcessor):
+    """Measures work of as many seconds as a text says."""
+
+    async def process_frame(self, frame: Frame, direction: Direction) -> None:
+        if isinstance(frame, TextFrame):
+            self.metrics.start_processing()
+            await trio.sleep(float(frame.text))
+            await self.metrics.stop_processing()
+        await self.push_frame(frame, direction)
+
+
+async def test_t7_statistics_have_count_sum_mean_max_and_last_of_what_was_measured(autojump_clock, debug):
+    part = Takes()
+    async with live([part], enable_metrics=True, debug=debug) as now:
+        await now.say("1", "4", "2.5")
+        await now.task.flush()
+        told = part.statistics().metrics
+        ended = trio.current_time()
+    assert told == MetricsStatistics(processing=DurationStatistics(3, total=7.5, max=4.0, last=2.5, last_at=ended))
+    assert told.processing.mean == 2.5
+    assert part.statistics().metrics == told, "they stay readable after the run"
+
+
+async def test_t7_statistics_have_usage(autojump_clock, debug):
+    async with live([Model("model")], enable_usage_metrics=True, debug=debug) as now:
+        await now.say("hello", "you")
+        await now.task.flush()
+        (told,) = [it.metrics for it in now.task.statistics().processors]
+    assert told == MetricsStatistics(prompt_tokens=20, completion_tokens=10, characters=8, audio_seconds=1.0)
+
+
+async def test_t7_statistics_of_a_task_are_the_sums_over_its_processors(autojump_clock, debug):
+    async with live([Model("first"), Takes("second"), Sees()], enable_metrics=True, debug=debug) as now:
+        await now.say("5")
+        await now.task.flush()
+        ended = trio.current_time()
+        stats = now.task.statistics()
+    one = DurationStatistics(1, total=1.0, max=1.0, last=1.0, last_at=ended - 6)
+    both = DurationStatistics(2, total=7.0, max=5.0, last=5.0, last_at=ended)
+    assert stats.metrics == MetricsStatistics(ttfb=one, processing=both)
+    assert [it.metrics and it.metrics.processing.total for it in stats.processors] == [2.0, 5.0, None]
+
+
+@pytest.mark.parametrize("settings", [{}, {"enable_metrics": True}], ids=["off", "on"])
+async def test_t7_where_nothing_is_measured_statistics_have_nothing(autojump_clock, settings, debug):
+    parts = [Model() if not settings else Sees(), Sees()]
+    async with live(parts, debug=debug, **settings) as now:
+        await now.say("a")
+        await now.task.flush()
+        stats = now.task.statistics()
+    assert (stats.metrics, [it.metrics for it in stats.processors]) == (None, [None, None])
+
+
+async def test_t7_an_interrupted_measurement_is_in_no_statistics(autojump_clock, debug):
+    part = Takes()
+    async with live([part], enable_metrics=True, debug=debug) as now:
+        await now.say("10")
+        await trio.sleep(5)
+        now.task.interrupt()
+        await now.task.flush()
+        assert part.statistics().metrics is None
+        await now.say("1")
+        await now.task.flush()
+        assert part.statistics().metrics.processing.count == 1
+
+
+async def test_the_next_run_counts_from_nothing(autojump_clock):
+    part = Takes()
+    for _ in range(2):
+        async with live([part], enable_metrics=True) as now:
+            assert part.statistics().metrics is None
+            await now.say("1")
+            await now.task.flush()
+            assert part.statistics().metrics.processing.count == 1
+
+
+async def test_a_tasks_sums_keep_what_a_replaced_processor_measured(autojump_clock):
+    slot = Switchable(Takes("old"))
+    async with live([slot], enable_metrics=True) as now:
+        await now.say("1")
+        await now.task.flush()
+        await slot.replace(Takes("new"))
+        await now.say("2")
+        await now.task.flush()
+        stats = now.task.statistics()
+    assert stats.metrics.processing.total == 3.0
+    assert [it.metrics.processing.total for it in stats.processors if it.metrics] == [2.0]
+
+
+async def test_statistics_take_the_same_memory_however_much_is_measured(autojump_clock):
+    part = Told("t")
+    async with live([part], enable_metrics=True) as now:
+        sizes = []
+        for _ in range(3):
+            await now.say(*["start_ttfb 1", "stop_ttfb 2"] * 200)
+            await now.task.flush()
+            sizes.append(len(repr(part.statistics().metrics)))
+    assert part.statistics().metrics.ttfb.count == 600
+    assert max(sizes) - min(sizes) <= 4  # a longer number
+
+
+# -- observers hear of it
+
+
+class Hears:
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def on_measuring(self, task, processor, kind, at):
+        self.told.append((processor.name, kind, at - self.began))
+
+    def on_measured(self, task, processor, records):
+        self.told.append(
+            (processor.name, [type(record).__name__ for record in records], trio.current_time() - self.began)
+        )
+
+
+async def test_observers_hear_when_a_measurement_begins_and_what_it_gave(autojump_clock, debug):
+    ear = Hears()
+    async with live([Model("m")], observers=[ear], enable_metrics=True, enable_usage_metrics=True, debug=debug) as now:
+        ear.began = trio.current_time()
+        await now.say("a")
+        await now.task.flush()
+    usage = [
+        ("m", [kind], 2.0) for kind in ("ProcessingMetrics", "LLMUsageMetrics", "TTSUsageMetrics", "STTUsageMetrics")
+    ]
+    assert ear.told == [
+        ("m", TTFBMetrics, 0.0),
+        ("m", ProcessingMetrics, 0.0),
+        ("m", ["TTFBMetrics"], 1.0),
+        *usage,
+    ]
+
+
+async def test_observers_hear_nothing_of_what_is_not_enabled(autojump_clock):
+    ear = Hears()
+    async with live([Model("m")], observers=[ear]) as now:
+        await now.say("a")
+        await now.task.flush()
+    assert ear.told == []
+
+
+# An observer of measurements alone leaves the frames their short way.
+async def test_who_hears_of_measurements_only_costs_nothing_at_the_hops(autojump_clock):
+    part = Model("m")
+    async with live([part], observers=[Hears()], enable_metrics=True):
+        assert part._node.engine.observed is None
+
+
 # -- records of one's own
 
 
@@ -238,6 +406,23 @@ BAD = [
     ("report", ()),
     ("report", ({"value": 1},)),
 ]
+
+
+BAD_RECORDS = [
+    (TTFBMetrics, "soon"),
+    (TTFBMetrics, -1.0),
+    (ProcessingMetrics, float("nan")),
+    (STTUsageMetrics, None),
+    (TTSUsageMetrics, 1.5),
+    (TTSUsageMetrics, -1),
+    (LLMUsageMetrics, 12),
+]
+
+
+@pytest.mark.parametrize(("kind", "value"), BAD_RECORDS, ids=str)
+def test_records_refuse_values_that_are_none_of_theirs(kind, value):
+    with pytest.raises(ConfigurationError, match=rf"{kind.__name__}\(value={value!r}\): expected"):
+        kind("a", value)
 
 
 @pytest.mark.parametrize(("call", "args"), BAD, ids=str)

@@ -178,9 +178,64 @@ async def test_one_that_is_due_already_is_not_handed_over_and_a_flush_waits_for_
         await task.queue_frame(at(1, "due"))
         assert await task.flush()
         assert logs.log == [("due", 2)]
-        await task.queue_frame(at(9, "held"))
-        assert await task.flush()  # at once: it has been handled, and is held
-        assert trio.current_time() == 2
+
+
+# A flush waits for what was held when it came, and not for what came later; what came later does not wait for it.
+async def test_a_flush_waits_for_what_is_held(autojump_clock):
+    flushed: list[float] = []
+
+    async def flush(task: PipelineTask) -> None:
+        assert await task.flush()
+        flushed.append(trio.current_time())
+
+    async with holding() as (task, _, logs), trio.open_nursery() as nursery:
+        for seconds in (9, 5):
+            await task.queue_frame(at(seconds, f"at {seconds}"))
+        assert not await task.flush(1)
+        nursery.start_soon(flush, task)
+        await trio.sleep(1)
+        await task.queue_frame(at(20, "at 20"))
+        await task.queue_frame(at(3, "at 3"))
+        nursery.start_soon(flush, task)
+    assert flushed == pytest.approx([9, 20])
+    assert logs.log == [("at 3", 3), ("at 5", 5), ("at 9", 9), ("at 20", 20)]
+
+
+# Who asks to be told when a frame has been handled is told then.
+async def test_a_frame_is_handled_when_it_has_left(autojump_clock):
+    told: list[float] = []
+    async with holding() as (task, _, _):
+        await task.queue_frame(at(5, "at 5"), on_handled=lambda frame, handled: told.append(trio.current_time()))
+        await task.queue_frame(at(7, "at 7"))
+    assert told == [pytest.approx(5)]
+
+
+# What an interrupt drops is not waited for.
+async def test_an_interrupt_frees_a_flush(autojump_clock):
+    async with holding() as (task, _, logs):
+        await task.queue_frame(at(9, "stale"))
+        await task.queue_frame(at(6, "kept", kept=True))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(task.flush)
+            await trio.sleep(1)
+            task.interrupt()
+        assert trio.current_time() == pytest.approx(6)
+    assert logs.log == [("kept", 6)]
+
+
+# Nor is a flush that a cancelled run has left the next one's.
+async def test_a_flush_of_a_run_that_was_cancelled(autojump_clock):
+    pipeline = Pipeline([ReleaseAtPts(), Logs()])
+    async with pipeline:
+        for _ in range(2):
+            task = PipelineTask(pipeline)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(task.run)
+                await task.queue_frame(at(100, "never"))
+                nursery.start_soon(task.flush)
+                await trio.sleep(1)
+                task.cancel()
+    assert trio.current_time() == 2
 
 
 async def test_backpressure_below_delays_and_loses_nothing(autojump_clock):

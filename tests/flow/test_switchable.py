@@ -443,6 +443,21 @@ async def test_an_end_during_the_swap(autojump_clock, debug):
     assert sorted(log[5:]) == ["1 down", "2 EndFrame", "2 down"]
 
 
+# The new one was paused while it was set up or waited for its turn: the end ends that pause like any other.
+@pytest.mark.parametrize("asked", [0.5, 1.5], ids=["while it waits for its turn", "during the swap"])
+async def test_an_end_ends_the_pause_of_what_comes_into_the_slot(autojump_clock, debug, asked):
+    new = Part("2")
+    slot = Switchable(Part("1", delay=1, end_delay=1))
+    async with live([slot], debug=debug, end_timeout=20) as now:
+        await now.say("a")
+        slot.replace(new)
+        await trio.sleep(0.2)
+        new.pause()
+        await now.say("b")
+        await trio.sleep(asked - 0.2)
+    assert now.texts == ["a1", "b2"]
+
+
 # Interrupts: the content is told of them, its handlers are stopped, and the one that follows is not shown old ones.
 async def test_interrupts(autojump_clock, debug):
     new = Sees(delay=1)

@@ -20,6 +20,7 @@ from trio_pipes import (
     Pipeline,
     PipelineParams,
     PipelineTask,
+    Switchable,
     SystemFrame,
     TaskState,
     TextFrame,
@@ -283,8 +284,16 @@ async def test_a_sync_function_cannot_be_unusable(autojump_clock, debug):
 async def test_branches_cannot_be_unusable(autojump_clock, debug):
     branches = ParallelPipeline([Sees()], [Sees()])
     async with live([branches], debug=debug):
-        with pytest.raises(RuntimeError, match="has branches"):
+        with pytest.raises(RuntimeError, match="is made of others"):
             branches.set_unusable("why")
+
+
+# Nor can they pass by a slot, which has nothing to do of its own.
+async def test_a_slot_cannot_be_unusable(autojump_clock, debug):
+    slot = Switchable(Sees())
+    async with live([slot], debug=debug):
+        with pytest.raises(RuntimeError, match="is made of others"):
+            slot.set_unusable("why")
 
 
 async def test_before_and_after_the_run(autojump_clock):

@@ -14,15 +14,16 @@ from enum import Enum
 from typing import Any
 
 import pytest
+import trio
 from hypothesis import given, strategies as st
 
 from examples import examples
 from junk import Refusal, junk, value_of
-from trio_pipes import Frame, FrameProcessor, LLMTokenUsage, Pipeline, PipelineTask, TextFrame
+from trio_pipes import Frame, FrameProcessor, LLMTokenUsage, PatternPair, Pipeline, PipelineTask, Producer, TextFrame
 from trio_pipes.testing import Fault
-from trio_pipes.voice import PocketSphinx, SpeechRules
+from trio_pipes.voice import PocketSphinx, SpeechRules, UntilFirstSpeech
 
-MODULES = ("trio_pipes", "trio_pipes.testing", "trio_pipes.transports", "trio_pipes.voice")
+MODULES = ("trio_pipes", "trio_pipes.observers", "trio_pipes.testing", "trio_pipes.transports", "trio_pipes.voice")
 
 # Arguments that are needed, as good ones; each call makes its own.
 NEEDED: dict[str, Callable[[], dict[str, Any]]] = {
@@ -30,6 +31,8 @@ NEEDED: dict[str, Callable[[], dict[str, Any]]] = {
     "ParallelPipeline": lambda: {"branches": [FrameProcessor()]},
     "SyncParallelPipeline": lambda: {"branches": [FrameProcessor()]},
     "Switchable": lambda: {"processor": FrameProcessor()},
+    "ServiceSwitcher": lambda: {"services": [FrameProcessor()]},
+    "SwitchServiceFrame": lambda: {"service": "a"},
     "tee": lambda: {"branches": [FrameProcessor()]},
     "route": lambda: {"key": type, "routes": {TextFrame: [FrameProcessor()]}},
     "merge": lambda: {"sources": [FrameProcessor()]},
@@ -39,6 +42,21 @@ NEEDED: dict[str, Callable[[], dict[str, Any]]] = {
     "ResumeFrame": lambda: {"processor": "a"},
     "with_deadline": lambda: {"frame": TextFrame("x"), "at": 5.0},
     "deadline_of": lambda: {"frame": TextFrame("x")},
+    "Producer": lambda: {"filter": TextFrame},
+    "Consumer": lambda: {"producer": Producer(TextFrame)},
+    "TextTransformer": lambda: {"functions": str.upper},
+    "SkipTagsAggregator": lambda: {"tags": [("<a>", "</a>")]},
+    "PatternPairAggregator": lambda: {"patterns": [PatternPair("a", "<a>", "</a>")]},
+    "PatternPair": lambda: {"kind": "a", "start": "<a>", "end": "</a>"},
+    "PatternMatch": lambda: {"kind": "a", "content": "b", "text": "<a>b</a>"},
+    "strip_markdown": lambda: {"text": "*a*"},
+    "sentence_end": lambda: {"text": "One. Two"},
+    "FunctionFilter": lambda: {"function": lambda frame: True},
+    "FrameGate": lambda: {"opens": TextFrame},
+    "NotifierGate": lambda: {"notifier": trio.Event()},
+    "FrameNotifier": lambda: {"notifier": trio.Event(), "when": TextFrame},
+    "IdleFrameProcessor": lambda: {"timeout": 1.0, "on_idle": lambda processor: None},
+    "WakePhraseFilter": lambda: {"phrases": "hello", "types": TextFrame},
     "LLMTokenUsage": lambda: {"prompt_tokens": 1, "completion_tokens": 1},
     "MetricsData": lambda: {"processor": "a"},
     "ProcessingMetrics": lambda: {"processor": "a", "value": 0.1},
@@ -55,9 +73,21 @@ NEEDED: dict[str, Callable[[], dict[str, Any]]] = {
     "OutputAudioFrame": lambda: {"audio": b"", "sample_rate": 8000},
     "UserStartedSpeakingFrame": lambda: {"at": 0.0},
     "UserStoppedSpeakingFrame": lambda: {"at": 0.0},
+    "UserTurnStartedFrame": lambda: {"at": 0.0},
+    "UserTurnStoppedFrame": lambda: {"at": 0.0},
     "BotStartedSpeakingFrame": lambda: {"at": 0.0},
     "BotStoppedSpeakingFrame": lambda: {"at": 0.0},
+    "DTMFFrame": lambda: {"key": "1"},
     "TranscriptionFrame": lambda: {"text": ""},
+    "InterimTranscriptionFrame": lambda: {"text": ""},
+    "UserMuteStartedFrame": lambda: {"at": 0.0},
+    "UserMuteStoppedFrame": lambda: {"at": 0.0},
+    "UserIdleTimeoutUpdateFrame": lambda: {"timeout": 5.0},
+    "UserIdle": lambda: {"timeout": 5.0, "on_idle": lambda retries: None},
+    "UserMute": lambda: {"conditions": UntilFirstSpeech()},
+    "Between": lambda: {"begins": TextFrame, "ends": Frame},
+    "MinWordsStart": lambda: {"min_words": 2},
+    "WakePhraseStart": lambda: {"phrases": ["hey"]},
     "WavSource": lambda: {"path": "in.wav"},
     "WavSink": lambda: {"path": "out.wav"},
     "PocketSphinx": lambda: {"sentences": ["yes", "no"]},
@@ -70,7 +100,9 @@ NEEDED: dict[str, Callable[[], dict[str, Any]]] = {
 # Not made by users: records that tell of something, protocols, enumerations, handles, and what every exception takes.
 NOT_MADE = {
     *(
+        "DurationStatistics",
         "LaneStatistics",
+        "MetricsStatistics",
         "NodeStatistics",
         "RunnerStatistics",
         "TaskResult",
@@ -80,9 +112,11 @@ NOT_MADE = {
         "Out",
         "ProcessorMetrics",
         "RunnerFromThread",
+        "SwitchStrategy",
         "TaskFromThread",
     ),
     *("Attempt", "RecordedFrame", "Recording"),
+    *("FirstFrame", "LatencyStep", "ProcessorStartup", "StartupReport", "Turn", "UserBotLatency"),
     *("Received", "Speech", "Heard", "WavFormat"),
 }
 

@@ -28,6 +28,7 @@ from trio_pipes import (
     PipelineTask,
     ProcessorMetrics,
     Restart,
+    ServiceSwitcher,
     Switchable,
     SystemClock,
     TextFrame,
@@ -71,7 +72,8 @@ class Subject:
             async for frame in frames:
                 await out.push(frame)
 
-        self.task = PipelineTask(Pipeline([FrameProcessor(), self.processor, block]))
+        self.switcher = ServiceSwitcher([FrameProcessor(), FrameProcessor()])
+        self.task = PipelineTask(Pipeline([FrameProcessor(), self.processor, block, self.switcher]))
         self.slot = Switchable(FrameProcessor())
         self.restart = Restart(lambda: PipelineTask(Pipeline([FrameProcessor(), self.slot]), name="restarted"))
         self.runner = PipelineRunner(self.task, self.restart, handle_sigint=False)
@@ -80,6 +82,7 @@ class Subject:
             PipelineTask=self.task,
             PipelineRunner=self.runner,
             Switchable=self.slot,
+            ServiceSwitcher=self.switcher,
             Restart=self.restart,
             Recorder=testing.Recorder(),
         )
@@ -110,6 +113,7 @@ CALLS = [
         ("Out", Out),
         ("Frames", Frames),
         ("Switchable", Switchable),
+        ("ServiceSwitcher", ServiceSwitcher),
         ("Restart", Restart),
         ("ProcessorMetrics", ProcessorMetrics),
         ("Recorder", testing.Recorder),

@@ -21,6 +21,7 @@ from graves_kit import (
 )
 from hosting import Probe, Slow, at_every_checkpoint, nothing_left
 from trio_pipes import (
+    Consumer,
     Direction,
     EndFrame,
     Frame,
@@ -28,6 +29,7 @@ from trio_pipes import (
     Frames,
     Out,
     ParallelPipeline,
+    Producer,
     StopFrame,
     TaskState,
     TextFrame,
@@ -38,6 +40,69 @@ from trio_pipes import (
 # -- G36: a consumer drops the copies it has queued when the end comes
 
 
+def copied(frame: TextFrame) -> TextFrame:
+    return TextFrame(f"copy of {frame.text}")
+
+
+def is_original(frame: Frame) -> bool:
+    return isinstance(frame, TextFrame) and not frame.text.startswith("copy")
+
+
+async def slowly_copied(frame: TextFrame) -> TextFrame:
+    await trio.sleep(1)
+    return copied(frame)
+
+
+WHERE = {
+    "below": lambda producer, consumer: [producer, consumer],
+    "above": lambda producer, consumer: [consumer, producer],
+    "beside": lambda producer, consumer: [ParallelPipeline([producer], [silent, consumer, slow_block])],
+    "beside, first": lambda producer, consumer: [ParallelPipeline([silent, consumer, slow_block], [producer])],
+    "outside": lambda producer, consumer: [ParallelPipeline([Slow(0.1), producer], [silent]), consumer],
+}
+
+
+@pytest.mark.parametrize("where", WHERE)
+@ends
+@modes
+async def test_g36_a_ready_made_consumer_delivers_all_copies(autojump_clock, way, mode, where) -> None:
+    button, producer, last = Button(), Producer(is_original), Probe()
+    task = task_at("row", mode, button, *WHERE[where](producer, Consumer(producer, transform=slowly_copied)), last)
+
+    async def fill() -> None:
+        await task.wait_state(TaskState.RUNNING)
+        await task.queue_frames(texts(*range(10)))
+
+    await asked_to_end(way, task, fill, button=button)
+    assert last.kinds[-1] == ("StopFrame" if way in STOPS else "EndFrame")
+    assert [text for text in last.texts if text.startswith("copy")] == [f"copy of {n}" for n in range(10)]
+    assert [text for text in last.texts if not text.startswith("copy")] == [str(n) for n in range(10)]
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_g36_an_end_at_any_step_loses_no_copy(where) -> None:
+    async def scenario(arm) -> None:
+        producer, last = Producer(is_original, transform=copied), Probe()
+        task = task_at("row", "tasks", *WHERE[where](producer, Consumer(producer)), last)
+        accepted = 0
+        arm(task.stop_when_done)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(task.run)
+            try:
+                for n in range(4):
+                    await task.queue_frame(TextFrame(str(n)))
+                    accepted += 1
+                task.stop_when_done()
+            except trio.ClosedResourceError:
+                pass
+        assert sorted(last.texts) == sorted(f"{copy}{n}" for n in range(accepted) for copy in ("", "copy of "))
+
+    assert at_every_checkpoint(scenario) > 8
+
+
+# -- the same of processors that are written here
+
+
 @processor
 async def slow_block(frames: Frames[TextFrame], out: Out) -> None:
     async for frame in frames:
@@ -45,7 +110,7 @@ async def slow_block(frames: Frames[TextFrame], out: Out) -> None:
         await out.push(frame)
 
 
-class Producer(FrameProcessor):
+class HandsOver(FrameProcessor):
     """Hands a copy of each text to whoever consumes it in another place."""
 
     def __init__(self) -> None:
@@ -59,10 +124,10 @@ class Producer(FrameProcessor):
         await self.push_frame(frame, direction)
 
 
-class Consumer(FrameProcessor):
+class PushesCopies(FrameProcessor):
     """Pushes copies from its background work, slowly; at the end what is queued comes first."""
 
-    def __init__(self, producer: Producer) -> None:
+    def __init__(self, producer: HandsOver) -> None:
         self.producer = producer
         self.drained = trio.Event()
 
@@ -90,8 +155,8 @@ class Consumer(FrameProcessor):
 @ends
 @modes
 async def test_g36_a_consumer_that_waits_for_its_queue_delivers_all_copies(autojump_clock, way, mode) -> None:
-    button, producer, last = Button(), Producer(), Probe()
-    task = task_at("row", mode, button, producer, Consumer(producer), last)
+    button, producer, last = Button(), HandsOver(), Probe()
+    task = task_at("row", mode, button, producer, PushesCopies(producer), last)
 
     async def fill() -> None:
         await task.wait_state(TaskState.RUNNING)
@@ -105,8 +170,8 @@ async def test_g36_a_consumer_that_waits_for_its_queue_delivers_all_copies(autoj
 # Producer and consumer in two branches, which both have to see the end.
 @modes
 async def test_g36_across_branches(autojump_clock, mode) -> None:
-    producer, last = Producer(), Probe()
-    branches = ParallelPipeline([producer], [silent, Consumer(producer), slow_block])
+    producer, last = HandsOver(), Probe()
+    branches = ParallelPipeline([producer], [silent, PushesCopies(producer), slow_block])
     task = task_at("row", mode, branches, last)
     await task.queue_frames(texts(*range(10)))
     task.stop_when_done()
@@ -152,8 +217,8 @@ async def test_g36_from_task_to_task(autojump_clock, buffer) -> None:
 
 def test_g36_an_end_at_any_step_of_a_copying_pipeline_loses_none() -> None:
     async def scenario(arm) -> None:
-        producer, last = Producer(), Probe()
-        task = task_at("row", "tasks", producer, Consumer(producer), last)
+        producer, last = HandsOver(), Probe()
+        task = task_at("row", "tasks", producer, PushesCopies(producer), last)
         accepted = 0
         arm(task.stop_when_done)
         async with trio.open_nursery() as nursery:

@@ -7,6 +7,7 @@ from collections import deque
 import pytest
 import trio
 import trio.testing
+from trio_util import AsyncBool
 
 from graves_kit import (
     HUNG,
@@ -33,8 +34,14 @@ from trio_pipes import (
     EndTaskFrame,
     EndTimeout,
     Frame,
+    FrameFilter,
+    FrameGate,
     FrameProcessor,
     Frames,
+    FrameTimeout,
+    FunctionFilter,
+    NotifierGate,
+    NullFilter,
     Out,
     ParallelPipeline,
     Pipeline,
@@ -73,6 +80,10 @@ class Filter(FrameProcessor):
             await self.push_frame(frame, direction)
 
 
+def is_wanted(frame: Frame) -> bool:
+    return False
+
+
 @processor
 async def gate_block(frames: Frames[Frame], out: Out) -> None:
     kept = [frame async for frame in frames]
@@ -96,6 +107,12 @@ GATES = {
     "block": lambda: gate_block,
     "function": lambda: nothing_through,
     "function shown the end": lambda: not_even_the_end,
+    "ready-made gate": lambda: FrameGate(Urgent, direction=None),
+    "ready-made gate that drops": lambda: FrameGate(Urgent, direction=None, drops=True),
+    "ready-made gate that is told": lambda: NotifierGate(trio.Event(), direction=None, at_end="drop"),
+    "ready-made filter": lambda: FrameFilter(Urgent, direction=None, filter_system_frames=True),
+    "ready-made filter of nothing": lambda: NullFilter(direction=None),
+    "ready-made filter with a function": lambda: FunctionFilter(is_wanted, direction=None, filter_system_frames=True),
 }
 
 
@@ -125,15 +142,20 @@ async def test_g26_a_request_between_two_closed_gates_is_heard(autojump_clock, p
             if isinstance(frame, TextFrame) and frame.text == "beep":
                 await self.push_frame(asks(), direction)
 
-    task = task_at(place, mode, Filter(TextFrame), Detects(), ClosedGate())
-    await task.queue_frames(texts("hello", "beep"))
-    async with nothing_left():
-        with trio.fail_after(1):
-            result = await task.run()
-    assert (
-        result.state
-        is {EndTaskFrame: TaskState.ENDED, StopTaskFrame: TaskState.STOPPED, CancelTaskFrame: TaskState.CANCELLED}[asks]
-    )
+    state = {EndTaskFrame: TaskState.ENDED, StopTaskFrame: TaskState.STOPPED, CancelTaskFrame: TaskState.CANCELLED}[
+        asks
+    ]
+    for above, below in (
+        (Filter(TextFrame), ClosedGate()),
+        (FrameFilter(TextFrame, direction=None, filter_system_frames=True), NotifierGate(trio.Event(), direction=None)),
+        (FrameGate(TextFrame, direction=None), FunctionFilter(is_wanted, direction=None, filter_system_frames=True)),
+    ):
+        task = task_at(place, mode, above, Detects(), below)
+        await task.queue_frames(texts("hello", "beep"))
+        async with nothing_left():
+            with trio.fail_after(1):
+                result = await task.run()
+        assert result.state is state
 
 
 @pytest.mark.parametrize("direction", list(Direction), ids=lambda direction: direction.name)
@@ -259,6 +281,55 @@ async def test_g39_a_gate_that_waits_for_ever_holds_the_end_for_its_timeout_and_
     async with nothing_left():
         with trio.fail_after(61), pytest.raises(EndTimeout, match=r"'WaitsFor#\d+' has TextFrame#\d+ in hand"):
             await task.run()
+
+
+# The gates that ship hold neither the end nor a cancel, whatever they wait for; with a deadline they say so.
+NEVER_OPENED = {
+    "by a frame": lambda **settings: FrameGate(Urgent, name="gate", **settings),
+    "by somebody": lambda **settings: NotifierGate(AsyncBool(), name="gate", direction=None, **settings),
+}
+never_opened = pytest.mark.parametrize("make", NEVER_OPENED.values(), ids=NEVER_OPENED)
+
+
+@cancels
+@places
+@never_opened
+async def test_g39_a_ready_made_gate_that_nobody_opens_cannot_hold_a_cancel_up(
+    autojump_clock, way, place, make
+) -> None:
+    for mode in ("tasks", "inline", "debug"):
+        button = Button()
+        task = task_at(place, mode, button, make(), WaitsFor(), Probe())
+        await task.queue_frames(texts(1, 2))
+        assert await cancelled(way, task, after(1000), button=button) == 0
+
+
+@ends
+@places
+@never_opened
+async def test_g39_a_ready_made_gate_that_nobody_opens_holds_no_end_and_loses_nothing(
+    autojump_clock, way, place, make
+) -> None:
+    for mode in ("tasks", "inline", "debug"):
+        button, last = Button(), Probe()
+        task = task_at(place, mode, button, make(), last)
+        await task.queue_frames(texts(1, 2))
+        assert await asked_to_end(way, task, after(1000), button=button) == 0
+        assert last.texts == ["1", "2"]
+
+
+@places
+@modes
+@never_opened
+async def test_g39_a_ready_made_gate_with_a_deadline_says_that_nobody_opens_it(
+    autojump_clock, place, mode, make
+) -> None:
+    task = task_at(place, mode, make(timeout=60), Probe())
+    await task.queue_frames(texts(1, 2))
+    async with nothing_left():
+        with trio.fail_after(61), pytest.raises(ExceptionGroup) as caught:
+            await task.run()
+    assert caught.group_contains(FrameTimeout, match=r"'gate' has not opened.* it waits for .* keeps 2 TextFrame")
 
 
 # System frames and answers from below are not behind it: that is how the word could come at all.

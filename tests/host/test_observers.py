@@ -2,9 +2,11 @@
 
 import logging
 import time
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 
 from hosting import Does, Probe, Slow, Urgent, nothing_left, records, started, task_of, texts
@@ -624,3 +626,285 @@ async def test_observers_after_the_end(autojump_clock) -> None:
     for watch in (Everything(), observer_with(on_finished=note)):
         task.add_observer(watch)
         task.remove_observer(watch)
+
+
+# -- where time goes: what is told of each handler
+
+
+def events_of(watch: Everything, *names: str) -> list[tuple]:
+    return [event for event in watch.events if event[0] in names]
+
+
+class WithEverything(Everything):
+    """Also those events that only one who looks for lost time needs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at: list[float] = []
+
+
+for _name in ("on_set_up", "on_frame_taken", "on_frame_stopped", "on_waited_for_room"):
+    setattr(WithEverything, _name, lambda self, *args, _name=_name: self.events.append((_name, *args)))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+async def test_each_handler_is_told_of_when_it_begins_and_when_it_ends(autojump_clock, fused) -> None:
+    @each
+    def function(frame: TextFrame) -> TextFrame:
+        return frame
+
+    @each(concurrency=2)
+    async def concurrent(frame: TextFrame) -> TextFrame:
+        return frame
+
+    @processor
+    async def block(frames: Frames[TextFrame], out: Out) -> None:
+        async for frame in frames:
+            await out.push(frame)
+
+    watch = WithEverything()
+    kinds = (Probe("class"), function, concurrent, block, ParallelPipeline([Probe("branch")]), Probe("last"))
+    task = task_of(*kinds, observers=[watch], debug=not fused)
+    frame = TextFrame("x")
+    async with started(task):
+        await task.queue_frame(frame)
+    taken = [event[2].name for event in events_of(watch, "on_frame_taken") if event[3] is frame]
+    handled = [event[2].name for event in events_of(watch, "on_frame_handled") if event[3] is frame]
+    assert [name.split("#")[0] for name in taken] == [
+        "class", "function", "concurrent", "block", "ParallelPipeline", "branch", "last",
+    ]  # fmt: skip
+    assert sorted(handled) == sorted(taken)
+    assert events_of(watch, "on_frame_stopped") == []
+
+
+async def test_a_handler_that_an_interrupt_stops_is_told_of_as_stopped(autojump_clock) -> None:
+    @processor
+    async def block(frames: Frames[TextFrame], out: Out) -> None:
+        async for frame in frames:
+            with frames.interruptible():
+                await trio.sleep(10)
+            await out.push(frame)
+
+    for slow in (Slow(10), block):
+        watch = WithEverything()
+        task = task_of(slow, observers=[watch])
+        frame = TextFrame("x")
+        async with started(task):
+            await task.queue_frame(frame)
+            await trio.sleep(1)
+            task.interrupt()
+            await trio.sleep(1)
+        told = [event[0] for event in watch.events if frame in event]
+        assert told == ["on_frame_taken", "on_frame_stopped"]
+
+
+async def test_a_handler_that_a_cancel_stops_is_told_of_as_stopped(autojump_clock) -> None:
+    watch = WithEverything()
+    task = task_of(Slow(10), observers=[watch])
+    await task.queue_frame(TextFrame("x"))
+    with trio.move_on_after(1):
+        await task.run()
+    assert len(events_of(watch, "on_frame_stopped")) == 1
+
+
+async def test_a_handler_that_raises_is_told_of_as_handled(autojump_clock) -> None:
+    watch = WithEverything()
+    raising = Does(lambda self, frame: 1 / 0)
+    task = task_of(raising, observers=[watch], on_error=ErrorPolicy.REPORT)
+    frame = TextFrame("x")
+    async with started(task):
+        await task.queue_frame(frame)
+    assert [event[0] for event in watch.events if frame in event] == ["on_frame_taken", "on_frame_handled"]
+
+
+async def test_a_push_that_waits_for_room_is_told_of_with_its_seconds(autojump_clock) -> None:
+    watch = WithEverything()
+    task = task_of(Probe("fast"), Slow(5), observers=[watch], queue_size=1)
+    frames = texts(*"abcd")
+    async with started(task):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(task.queue_frames, frames)
+    waits = [(event[2] and event[2].name, event[3].text, event[4]) for event in events_of(watch, "on_waited_for_room")]
+    assert ("fast", "c", 5.0) in waits  # "a" is in hand below, "b" in the lane
+    assert {name for name, _, _ in waits} == {"fast", None}  # None: who queued had to wait as well
+
+
+async def test_each_set_up_is_told_of_with_its_seconds(autojump_clock) -> None:
+    class Loads(FrameProcessor):
+        def __init__(self, seconds: float) -> None:
+            self.seconds = seconds
+
+        @asynccontextmanager
+        async def lifespan(self):
+            await trio.sleep(self.seconds)
+            yield
+
+    @processor
+    async def block(frames: Frames[TextFrame], out: Out) -> None:
+        await trio.sleep(3)
+        async for frame in frames:
+            await out.push(frame)
+
+    watch = WithEverything()
+    first, second = Loads(1), Loads(2)
+    task = task_of(first, second, block, Probe(), observers=[watch])
+    async with started(task):
+        pass
+    told = {event[2].name.split("#")[0] + f" {event[3]:g}" for event in events_of(watch, "on_set_up")}
+    assert told == {"Loads 1", "Loads 2", "block 3"}
+    assert watch.names().index("on_set_up") < watch.names().index("on_started")
+
+
+async def test_an_observer_may_come_and_go_between_two_frames(autojump_clock) -> None:
+    watch = WithEverything()
+    task = task_of(*(Probe() for _ in range(3)), each(lambda frame: frame))
+    async with started(task):
+        for text in "abc":
+            if text == "b":
+                task.add_observer(watch)
+            await task.queue_frame(TextFrame(text))
+            await task.flush()
+            if text == "b":
+                task.remove_observer(watch)
+    assert {event[3].text for event in events_of(watch, "on_frame_taken", "on_frame_handled", "on_frame_pushed")} == {
+        "b"
+    }
+    for name in ("on_frame_taken", "on_frame_handled", "on_frame_pushed"):
+        assert len(events_of(watch, name)) == 4
+
+
+async def test_an_observer_that_interrupts_from_a_push_is_told_of_it_once(autojump_clock) -> None:
+    class Interrupts(WithEverything):
+        def on_frame_pushed(self, task, processor, frame, direction) -> None:
+            super().on_frame_pushed(task, processor, frame, direction)
+            if isinstance(frame, TextFrame) and frame.text == "!" and processor.name == "first":
+                task.interrupt()
+
+    watch = Interrupts()
+    second = Probe("second")
+    second.inline = True
+    task = task_of(Probe("first"), second, observers=[watch])
+    async with started(task):
+        await task.queue_frames(texts("!"))
+        await task.flush()
+        await task.queue_frames(texts("x"))
+    pushes = [
+        (event[2].name, event[3].text) for event in events_of(watch, "on_frame_pushed") if hasattr(event[3], "text")
+    ]
+    assert len(pushes) == len(set(pushes))
+    assert ("second", "x") in pushes
+
+
+async def test_what_async_observers_were_not_told_is_counted(autojump_clock) -> None:
+    class Never:
+        async def on_frame_pushed(self, task, processor, frame, direction) -> None:
+            await trio.sleep_forever()
+
+    task = task_of(Probe(), observers=[Never()], lane_limit=100_000)
+    async with started(task):
+        await task.queue_frames(texts(*["x"] * 1500))
+        await task.flush()
+        in_hand, kept = 1, 1000
+        assert task.statistics().observer_events_lost == 1500 - in_hand - kept
+    result = await task.wait_finished()
+    assert result.observer_events_lost == 1500 - in_hand
+
+
+# -- before anything
+
+
+# What is begun there belongs to who called `run()`: a trace's context, say.
+async def test_the_beginning_of_a_run_is_told_first_and_in_the_task_that_called_run(autojump_clock) -> None:
+    @processor
+    async def block(frames: Frames, out: Out) -> None:
+        async for _ in frames:
+            pass
+
+    told: list[object] = []
+    watch = Everything()
+    watch.on_starting = lambda task: told.append((trio.lowlevel.current_task(), task.state, len(watch.events)))
+    task = task_of(block, observers=[watch])
+    task.stop_when_done()
+    await task.run()
+    assert told == [(trio.lowlevel.current_task(), TaskState.STARTING, 0)]
+    assert len(watch.events) > 1
+
+
+async def test_an_observer_that_is_added_as_the_run_begins_hears_the_rest(autojump_clock) -> None:
+    watch = Everything()
+    task = task_of(Probe(), observers=[observer_with(on_starting=lambda task: task.add_observer(watch))])
+    task.stop_when_done()
+    await task.run()
+    assert {"on_started", "on_frame_handled", "on_reached_sink", "on_finished"} <= set(watch.names())
+
+
+async def test_a_run_that_was_cancelled_before_it_began_is_told_as_finished_only(autojump_clock) -> None:
+    told: list[str] = []
+    watch = observer_with(on_starting=lambda task: told.append("starting"), on_finished=lambda *_: told.append("over"))
+    task = task_of(Probe(), observers=[watch])
+    task.cancel()
+    await task.run()
+    assert told == ["over"]
+
+
+WRONG = {
+    "too few": (
+        lambda self: None,
+        r"on_started\(\) cannot be told: too many positional arguments; expected on_started\(task\)",
+    ),
+    "too many": (
+        lambda self, task, more: None,
+        r"on_started\(task, more\) cannot be told: missing a required argument: 'more'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("method", "told"), WRONG.values(), ids=WRONG)
+def test_a_method_that_cannot_take_what_it_would_be_given_is_refused(method, told) -> None:
+    observer = type("Mine", (), {"on_started": method})()
+    with pytest.raises(ConfigurationError, match=rf"Mine\.{told}"):
+        task_of(Probe(), observers=[observer])
+
+
+def test_a_method_that_is_a_generator_is_refused_for_nobody_would_run_it() -> None:
+    class Sync:
+        def on_started(self, task):
+            yield
+
+    class Async:
+        async def on_ready(self, runner):
+            yield
+
+    with pytest.raises(ConfigurationError, match=r"Sync\.on_started is a generator"):
+        task_of(Probe(), observers=[Sync()])
+    with pytest.raises(ConfigurationError, match=r"Async\.on_ready is a generator"):
+        PipelineRunner(observers=[Async()])
+
+
+async def test_an_async_one_that_never_returns_is_named_at_the_end(autojump_clock, caplog) -> None:
+    class Hangs:
+        async def on_started(self, task) -> None:
+            await trio.sleep_forever()
+
+        def __repr__(self) -> str:
+            return "<hangs>"
+
+    task = task_of(Probe(), observers=[Hangs()])
+    async with started(task):
+        pass
+    lines = [record.getMessage() for record in caplog.records if record.name == "trio_pipes"]
+    assert lines == [f"{task.name}: observer <hangs> was still at work after its last second, and is cancelled"]
+
+
+async def test_what_a_sync_method_gives_to_await_is_an_error_that_names_the_method(autojump_clock) -> None:
+    async def asleep() -> None: ...
+
+    class Forgets:
+        def on_started(self, task):
+            return asleep()
+
+    task = task_of(Probe(), observers=[Forgets()])
+    async with started(task):
+        pass
+    (error,) = (await task.wait_finished()).observer_errors
+    assert str(error).startswith("Forgets.on_started gave <coroutine object")

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from cancel_everywhere import cancelled_everywhere
-from hosting import Does, Lives, Probe, Slow, Stuck, errors_in, notes_of, nothing_left, started, texts
+from hosting import Does, Lives, Probe, Slow, Stuck, Urgent, errors_in, notes_of, nothing_left, started, texts
 from trio_pipes import (
     ConfigurationError,
     Direction,
@@ -803,3 +803,32 @@ async def test_start_frame_is_shown_again_with_the_metadata_of_each_run(autojump
         for n in (1, 2):
             await run_once(notes, start_metadata={"call": n}, audio_in_sample_rate=8000 * n)
     assert seen == [(1, 8000), (2, 16000)]
+
+
+# What background work pushes before a later run has shown it StartFrame may be of a run that was cut off: it is late.
+async def test_what_a_cut_off_run_has_left_does_not_come_out_in_the_next(autojump_clock) -> None:
+    class StartsSlowly(FrameProcessor):
+        async def process_frame(self, frame: Frame, direction: Direction) -> None:
+            if isinstance(frame, StartFrame):
+                await trio.sleep(2)
+            await self.push_frame(frame, direction)
+
+    helper, probe = Helper(), Probe()
+    pipeline = Pipeline([StartsSlowly(), helper, probe])
+    async with pipeline:
+        for number in (1, 2):
+            task = PipelineTask(pipeline)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(task.run)
+                await trio.sleep(1)
+                for frame in (TextFrame(f"early {number}"), Urgent(), EndTaskFrame("by what was left")):
+                    if number == 2 or isinstance(frame, TextFrame):
+                        helper.send.send_nowait(frame)
+                await trio.sleep(2)
+                helper.send.send_nowait(TextFrame(f"in time {number}"))
+                await trio.sleep(1)
+                assert not task.has_finished()
+                task.cancel()
+            assert task.statistics().processors[1].late_dropped == (0 if number == 1 else 3)
+    assert probe.texts == ["early 1", "in time 1", "in time 2"]
+    assert "Urgent" not in probe.kinds

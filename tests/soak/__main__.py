@@ -2,8 +2,8 @@
 
     python -m soak [--seed N] [--minutes M] [--real-minutes R] [--sessions K] [--only NAME]
 
-What must hold: every frame that was accepted comes out, unless an interrupt or a cancel made it stale; each session ends
-as its script says; after each round no Trio task, no object of a session and no warning is left, the runner's roster is
+What must hold: every frame that was accepted comes out, unless an interrupt or a cancel made it stale, or a part of the
+pipeline says that it has dropped it; nothing comes out twice; observers keep their promises; each session ends as its script says; after each round no Trio task, no object of a session and no warning is left, the runner's roster is
 empty, and memory is flat. Each session is drawn from its name, `SEED/NUMBER`; `--only SEED/NUMBER` runs that one alone.
 
 A table goes to stderr, JSON to stdout. Exit code 1 when something did not hold.

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from trio_pipes import AudioFrame, Direction, Frame, SystemFrame, TextFrame
+from trio_pipes import AudioFrame, ControlFrame, DataFrame, Direction, Frame, SystemFrame, TextFrame
 
 
 @attrs.define(eq=False)
@@ -28,6 +28,23 @@ class Heard(AudioFrame):
 @attrs.define(eq=False)
 class Note(SystemFrame):
     number: int = attrs.field(default=0, kw_only=True)
+
+
+@attrs.define(eq=False)
+class Echo(DataFrame):
+    """What a part of the pipeline has made by itself; no other part takes it for its own."""
+
+    number: int = attrs.field(default=0, kw_only=True)
+
+
+@attrs.define(eq=False)
+class Opens(ControlFrame):
+    """Opens gates."""
+
+
+@attrs.define(eq=False)
+class Closes(ControlFrame):
+    """Closes gates."""
 
 
 PRODUCER = 1_000_000  # numbers of one producer's frames
@@ -46,6 +63,7 @@ class _Entry:
     since: int  # interrupts that had happened when it was handed over
     accepted: bool | None = None  # None: not known, one of a batch that was refused
     queued: bool = True  # not pushed by a processor
+    copies: int | None = None  # that come out; None: as many as the pipeline makes
 
 
 @attrs.define(eq=False)
@@ -57,7 +75,9 @@ class Book:
     out_down: list[int] = attrs.field(factory=list)
     out_up: list[int] = attrs.field(factory=list)
     interrupts: int = 0
-    failed: set[int] = attrs.field(factory=set)  # numbers that a processor raised for
+    failed: set[int] = attrs.field(
+        factory=set
+    )  # numbers that may be missing: a processor raised for them, or dropped them
     raised: int = 0
     cancel_asked: bool = False
     stop_asked: bool = False
@@ -83,6 +103,13 @@ class Book:
         """A processor has pushed it upstream."""
         entry = self.up[number_of(frame)]
         entry.accepted, entry.queued = True, False
+
+    def made(self, frame: Frame, direction: Direction, sure: bool) -> None:
+        """A processor has made it and pushes it; `sure`: nothing but an interrupt can keep it from coming out."""
+        side = self.down if direction is Direction.DOWNSTREAM else self.up
+        entry = _Entry(frame.interruptible, self.interrupts, True if sure else None, queued=False, copies=1)
+        if side.setdefault(number_of(frame), entry) is not entry:
+            raise AssertionError(f"{number_of(frame)} is used twice")
 
     def perhaps(self, frames: list[Frame]) -> None:
         """A batch was refused while some of it may have gone in."""
@@ -124,12 +151,12 @@ class Book:
                 yield f"{side}: {number} came out and was never queued"
             elif entries[number].accepted is False:
                 yield f"{side}: {number} came out though it was refused"
-            elif count > (1 if number < 0 else copies):
-                yield f"{side}: {number} came out {count} times, expected {copies}"
+            elif count > (most := 1 if number < 0 else entries[number].copies or copies):
+                yield f"{side}: {number} came out {count} times, expected {most}"
         if not complete:
             return
         for number, entry in entries.items():
-            expected = 1 if number < 0 or self.passed_by else copies
+            expected = 1 if number < 0 or self.passed_by else entry.copies or copies
             if entry.accepted is not True or number in self.failed:
                 continue
             if entry.interruptible and self.interrupts > entry.since:

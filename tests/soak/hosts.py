@@ -10,7 +10,7 @@ import trio
 from trio_pipes import PipelineRunner, PipelineTask, Requested, Restart, Worker
 from trio_pipes._base import REQUESTED
 
-from .parts import Planned
+from .planned import Planned
 
 
 class StandIn:

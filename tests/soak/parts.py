@@ -10,12 +10,15 @@ import trio
 
 from trio_pipes import (
     Direction,
+    ErrorFrame,
+    Failover,
     Frame,
     FrameProcessor,
     Frames,
     Out,
     ParallelPipeline,
     Pipeline,
+    ServiceSwitcher,
     Switchable,
     SyncParallelPipeline,
     each,
@@ -24,18 +27,18 @@ from trio_pipes import (
     tee,
 )
 
-from .book import Heard, Note, Said, renewed
-from .script import Part, Shape, Slot, Split
+from .book import Echo, Heard, Note, Said, renewed
+from .pieces import Copies, Ready, Switcher
+from .place import Place, Top
+from .planned import Planned
+from .ready import build_copies, build_ready
+from .script import LATER, SET_UP, Part, Shape, Slot, Split
 
 if TYPE_CHECKING:
     from .session import Session
 
 DOWN, UP = Direction.DOWNSTREAM, Direction.UPSTREAM
 Numbered = Said | Heard
-
-
-class Planned(Exception):
-    """An error that a script asked for."""
 
 
 class Ends(FrameProcessor):
@@ -46,8 +49,10 @@ class Ends(FrameProcessor):
         self.session, self.way = session, way
 
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
-        if direction is self.way and isinstance(frame, Said | Heard | Note):
+        if direction is self.way and isinstance(frame, Said | Heard | Note | Echo):
             self.session.book.out(frame, direction)
+        if self.way is UP and isinstance(frame, ErrorFrame):
+            self.session.errors.append(frame.error)
         await self.push_frame(frame, direction)
 
 
@@ -56,6 +61,7 @@ class Work:
 
     def __init__(self, session: Session, part: Part) -> None:
         self.session, self.part = session, part
+        self.place = session.place
         self.handled = 0
 
     def at_once(self, frame: Numbered) -> tuple[Numbered, str | None]:
@@ -64,12 +70,16 @@ class Work:
         self.handled += 1
         act = self.part.acts.get(self.handled)
         if act == "fail":
-            session.book.failed.add(frame.number)
+            if self.place is None or not self.place.gives_on(self.part):
+                session.book.failed.add(frame.number)
             session.book.raised += 1
             raise Planned(f"{session.script.name}: {frame.number}")
         if act == "interrupt":
             session.interrupt()
-        return (renewed(frame) if self.part.renews else frame), act
+        result = renewed(frame) if self.part.renews else frame
+        if self.place is not None:
+            self.place.saw(result)
+        return result, act
 
     async def on(self, frame: Numbered, push: Any, owner: FrameProcessor | None = None) -> Numbered:
         result, act = self.at_once(frame)
@@ -90,7 +100,19 @@ class Written(FrameProcessor):
         if direction is UP or not isinstance(frame, Said | Heard):
             await self.push_frame(frame, direction)
             return
+        if self.work.session.script.measures:
+            self.metrics.start_ttfb()
         result = await self.work.on(frame, self.push_frame, self)
+        if self.work.session.script.measures:
+            await self.metrics.stop_ttfb()
+        try:
+            await self.hand_on(result)
+        except BaseException:
+            if self.work.place is not None:
+                self.work.session.book.failed.add(result.number)  # something of it may have come out already
+            raise
+
+    async def hand_on(self, result: Numbered) -> None:
         if self.work.part.kind == "helped":
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.push_frame, result)
@@ -107,18 +129,27 @@ class Owns(Written):
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         session = self.work.session
+        acts = self.work.part.acts
+        if SET_UP in acts:
+            raise Planned(f"{session.script.name}: set-up")
         if session.script.stuck == "set-up":
             await trio.sleep(session.rng_nap)
         session.book.opened += 1
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.tick)
+                if LATER in acts:
+                    nursery.start_soon(self.fail_later)
                 yield
                 nursery.cancel_scope.cancel()
         finally:
             if session.script.stuck == "lifespan":
                 await trio.sleep(session.rng_nap)
             session.book.closed += 1
+
+    async def fail_later(self) -> None:
+        await trio.sleep(2)
+        raise Planned(f"{self.work.session.script.name}: background work")
 
     async def tick(self) -> None:
         while True:
@@ -135,8 +166,14 @@ def build(session: Session, shape: Shape) -> list[Any]:
             parts.append(ParallelPipeline(*(build(session, branch) for branch in one)))
         elif isinstance(one, Slot):
             slot = Switchable(Pipeline(build(session, one.contents[0])))
-            session.slots.append((slot, iter(one.contents[1:])))
+            session.slots.append((slot, iter(one.contents[1:]), session.place))
             parts.append(slot)
+        elif isinstance(one, Switcher):
+            parts.append(build_switcher(session, one))
+        elif isinstance(one, Ready):
+            parts += build_ready(session, one)
+        elif isinstance(one, Copies):
+            parts.append(build_copies(session, one))
         elif isinstance(one, Split):
             branches = [build(session, branch) for branch in one.branches]
             match one.kind:
@@ -146,10 +183,36 @@ def build(session: Session, shape: Shape) -> list[Any]:
                     parts.append(tee(*branches))
                 case _:
                     count = len(branches)
-                    parts.append(route(lambda frame, count=count: frame.number % count, dict(enumerate(branches))))
+
+                    def key(frame: Any, count: int = count) -> int:
+                        return int(frame.number) % count
+
+                    parts.append(route(key, dict(enumerate(branches))))
         else:
             parts.append(Pipeline(build(session, one)))
     return parts
+
+
+def build_switcher(session: Session, one: Switcher) -> ServiceSwitcher:
+    outer = session.place
+    places, services = [], []
+    settings = one.settings
+    for index, shape in enumerate(one.services):
+        lone = len(shape) == 1 and isinstance(shape[0], Part)
+        session.place = place = Place(
+            session, index, outer, lone=lone, repeats=settings["strategy"] and settings["repeat"]
+        )
+        parts = build(session, shape)
+        services.append(parts[0] if lone else Pipeline([Top(place), *parts]))
+        places.append(place)
+        session.places.append(place)
+    session.place = outer
+    strategy = Failover(settings["failback"], retry_after=settings["retry_after"], repeat=settings["repeat"])
+    switcher = ServiceSwitcher(services, strategy if settings["strategy"] else None, warm=settings["warm"])
+    for place in places:
+        place.switcher = switcher
+    session.switchers.append(switcher)
+    return switcher
 
 
 def build_part(session: Session, part: Part) -> Any:

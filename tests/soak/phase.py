@@ -55,7 +55,10 @@ class _Counts(logging.Handler):
         self.into = into
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.into[str(record.msg)] += 1
+        if record.levelno < logging.WARNING:
+            record.getMessage()  # of an observer or a processor that writes what it sees
+        else:
+            self.into[str(record.msg)] += 1
 
 
 def soak(clock: str, seed: str, seconds: float, sessions: int, tell: Callable[[str], None]) -> Report:
@@ -65,6 +68,10 @@ def soak(clock: str, seed: str, seconds: float, sessions: int, tell: Callable[[s
     handler, propagated = _Counts(report.logged), logger.propagate
     logger.addHandler(handler)
     logger.propagate = False
+    writers = [logging.getLogger(f"trio_pipes.{name}") for name in ("frames", "metrics")]
+    levels = [writer.level for writer in writers]
+    for writer in writers:
+        writer.setLevel(logging.DEBUG)
     settings: dict[str, Any] = {}
     if clock == "autojump":
         settings["clock"] = trio.testing.MockClock(autojump_threshold=0)
@@ -73,6 +80,8 @@ def soak(clock: str, seed: str, seconds: float, sessions: int, tell: Callable[[s
         with noticing(report.problems):
             trio.run(_phase, report, seconds, sessions, tell, **settings)
     finally:
+        for writer, level in zip(writers, levels, strict=True):
+            writer.setLevel(level)
         logger.removeHandler(handler)
         logger.propagate = propagated
     report.real_seconds = time.perf_counter() - began

@@ -8,6 +8,8 @@ from typing import Any
 
 import attrs
 
+from .pieces import Copies, Ready, Switcher, draw_copies, draw_ready, draw_switching
+
 KINDS = (
     "class",
     "class",
@@ -24,7 +26,10 @@ KINDS = (
     "careful block",
 )
 
-Shape = list[Any]  # of parts, of shapes (nested pipelines), of tuples of shapes (parallel ones), of splits and of slots
+Shape = list[
+    Any
+]  # of parts, of shapes (nested pipelines), of tuples of shapes (parallel ones), of splits, slots, and pieces
+SET_UP, LATER = 0, -1  # keys of acts that belong to no frame
 FUNCTIONS = ("sync", "generator")  # which cannot wait, and do only what can be done at once
 CLASSES = ("class", "inline", "helped")
 
@@ -79,6 +84,7 @@ class Script:
     queue_size: int
     report: bool  # ErrorPolicy.REPORT
     obeys: bool  # allow_interruptions
+    measures: bool  # enable_metrics
     debug: bool
     host: str  # "runner", "restart", "call", "nursery", "alone"
     heartbeats: float | None  # seconds between two
@@ -101,6 +107,11 @@ ENDS = (
 EVENTS = (
     *("interrupt", "interrupt", "interrupt", "interrupt frame", "flush", "statistics"),
     *("pause", "pause frame", "pause at once", "resume", "resume", "resume frame", "replace", "replace", "usable"),
+    *("gate", "gate", "notify", "notify", "switch", "switch", "switch frame", "observer"),
+)
+OBSERVERS = (
+    *("counts", "slow", "raises", "leaves"),
+    *("turns", "latency", "start-up", "frame log", "metrics log", "timeline", "timeline", "metrics", "traces"),
 )
 
 
@@ -118,6 +129,7 @@ def draw(name: str) -> Script:
     shape = draw_shape(rng, 0)
     while sum(copies(shape)) > MOST_COPIES:
         shape = draw_shape(rng, 0)
+    draw_copies(rng, places_of(shape))
     acts: list[tuple[str, int]] = []
     for _ in range(rng.choice([0, 0, 1, 3])):
         acts.append(
@@ -132,6 +144,14 @@ def draw(name: str) -> Script:
         acts.append((inside[end], rng.randint(1, 50)))
     if stuck == "handler":
         acts.append(("stick", rng.randint(1, 20)))
+    for services in services_of(shape):
+        parts = [part for service in services for part in parts_of(service)]
+        for _ in range(rng.choice([0, 1, 2])):
+            acts_of = rng.choice(parts).acts if parts else {}
+            acts_of[rng.randint(1, 50)] = "fail"
+        owners = [part for part in parts if part.resource]
+        if owners and rng.random() < 0.5:
+            rng.choice(owners).acts[rng.choice([SET_UP, LATER])] = "break"
     for act, when in acts:
         able = [part for part in parts_of(shape) if part.kind not in FUNCTIONS]
         if act in ("fail", "interrupt"):
@@ -147,13 +167,14 @@ def draw(name: str) -> Script:
         queue_size=rng.choice([1, 2, 8, 16, 16, 64]),
         report=end != "fails" and rng.random() < 0.5,
         obeys=rng.random() < 0.7,
+        measures=rng.random() < 0.3,
         debug=rng.random() < 0.15,
         host="alone" if end == "outside" else rng.choice(["runner", "runner", "restart", "call", "nursery"]),
         heartbeats=rng.choice([None, None, 0.5, 5.0]),
         on_unusable=rng.choice(["continue", "continue", "continue", "end", "cancel"]),
         producers=[draw_producer(rng) for _ in range(rng.choice([1, 1, 2, 3]))],
         readers=[draw_reader(rng, lasts) for _ in range(rng.choice([0, 0, 1, 2]))],
-        observers=[rng.choice(["counts", "slow", "raises", "leaves"]) for _ in range(rng.choice([0, 0, 0, 1, 2]))],
+        observers=[rng.choice(OBSERVERS) for _ in range(rng.choice([0, 0, 0, 1, 2, 4]))],
         events=sorted(
             (
                 rng.uniform(0, lasts),
@@ -184,6 +205,12 @@ def draw_shape(rng: Random, depth: int) -> Shape:
         elif at < 0.34 and depth < 2:
             first = draw_shape(rng, depth + 1)
             shape.append(Slot((first, *(again(rng, first) for _ in range(rng.randint(1, 3))))))
+        elif at < 0.42 and depth < 2:
+            first = draw_shape(rng, depth + 1)
+            others = [again(rng, first) for _ in range(rng.randint(0, 2))]
+            shape.append(Switcher((first, *others), draw_switching(rng)))
+        elif at < 0.56:
+            shape.append(draw_ready(rng))
         else:
             kind = rng.choice(KINDS)
             nap = 0.0 if kind in FUNCTIONS else rng.choice([0, 0, 0, 0.01, 0.03, 0.1])
@@ -202,6 +229,10 @@ def again(rng: Random, shape: Shape) -> Shape:
             other.append(Part(kind, one.renews, nap, {}, kind in ("class", "inline") and rng.random() < 0.3))
         elif isinstance(one, Split):
             other.append(Split(one.kind, tuple(again(rng, branch) for branch in one.branches)))
+        elif isinstance(one, Ready):
+            other.append(draw_ready(rng, renews=one.renews))
+        elif isinstance(one, Switcher):
+            other.append(Switcher(tuple(again(rng, service) for service in one.services), draw_switching(rng)))
         elif isinstance(one, Slot):
             other.append(Slot(tuple(again(rng, content) for content in one.contents)))
         elif isinstance(one, tuple):
@@ -244,7 +275,39 @@ def _inside(one: Any) -> tuple[Shape, ...]:
         return one.branches
     if isinstance(one, Slot):
         return one.contents
+    if isinstance(one, Switcher):
+        return one.services
+    if isinstance(one, Ready | Copies):
+        return ()
     return one if isinstance(one, tuple) else (one,)
+
+
+def services_of(shape: Shape) -> list[tuple[Shape, ...]]:
+    """The services of each switcher."""
+    found: list[tuple[Shape, ...]] = []
+    for one in shape:
+        if isinstance(one, Switcher):
+            found.append(one.services)
+        if not isinstance(one, Part):
+            for inner in _inside(one):
+                found += services_of(inner)
+    return found
+
+
+def copies_in(shape: Shape) -> list[Copies]:
+    """Producers and consumers."""
+    return [one for place, _ in places_of(shape) for one in place if isinstance(one, Copies)]
+
+
+def places_of(shape: Shape, comes_out: bool = True) -> list[tuple[Shape, bool]]:
+    """The lists of processors that stay for the whole run, and whether what is pushed there comes out."""
+    found = [(shape, comes_out)]
+    for one in shape:
+        if not isinstance(one, Part | Slot | Switcher):
+            ends = isinstance(one, Split) and one.kind == "tee"
+            for inner in _inside(one):
+                found += places_of(inner, comes_out and not ends)
+    return found
 
 
 def keeps_order(shape: Shape) -> bool:
@@ -266,11 +329,11 @@ def copies(shape: Shape) -> tuple[int, int]:
     """How often a frame comes out of a shape: as it is (0 or 1), and as new ones. A frame as it is comes out once."""
     same, new = 1, 0
     for one in shape:
-        if isinstance(one, Part):
+        if isinstance(one, Part | Ready):
             step = (0, 1) if one.renews else (1, 0)
-        elif isinstance(one, Split) and one.kind == "tee":
+        elif isinstance(one, Copies) or (isinstance(one, Split) and one.kind == "tee"):
             step = (1, 0)
-        elif isinstance(one, Slot) or (isinstance(one, Split) and one.kind == "route"):
+        elif isinstance(one, Slot | Switcher) or (isinstance(one, Split) and one.kind == "route"):
             (step,) = {copies(content) for content in _inside(one)}
         elif isinstance(one, tuple | Split):
             branches = [copies(branch) for branch in _inside(one)]

@@ -10,19 +10,23 @@ from random import Random
 from typing import Any
 
 import trio
+from trio_util import AsyncBool, RepeatedEvent
 
 from trio_pipes import (
     CancelFrame,
     CancelTaskFrame,
     ConfigurationError,
+    ControlFrame,
     Direction,
     EndFrame,
     EndTaskFrame,
     EndTimeout,
     ErrorFrame,
     ErrorPolicy,
+    FloodError,
     Frame,
     FrameProcessor,
+    FrameTimeout,
     InterruptionTaskFrame,
     PauseFrame,
     PauseUrgentFrame,
@@ -32,19 +36,26 @@ from trio_pipes import (
     PipelineTask,
     Requested,
     ResumeFrame,
+    ServiceSwitcher,
     SetupTimeout,
     StopFrame,
     Switchable,
+    SwitchServiceFrame,
     TaskResult,
     TaskState,
     TextFrame,
     UnusablePolicy,
 )
 
-from .book import PRODUCER, Book, Heard, Note, Said
+from .book import PRODUCER, Book, Closes, Echo, Heard, Note, Opens, Said
 from .hosts import in_a_restart
-from .parts import DOWN, UP, Ends, Planned, build
-from .script import Producer, Reader, Script, Shape, copies, keeps_order
+from .judge import problems_of
+from .parts import DOWN, UP, Ends, build
+from .place import Place
+from .planned import Planned
+from .ready import Copier, Lossy, Tapped
+from .script import OBSERVERS, Producer, Reader, Script, Shape
+from .watching import Ready, Watch, make_observer
 
 REFUSED = (trio.ClosedResourceError, trio.BrokenResourceError)
 SOUND = bytes(640)  # 20 ms at 16 kHz
@@ -66,7 +77,21 @@ class Session:
         self.book.cancel_asked = script.end == "outside"
         self.all_of_it: list[int] = []  # numbers that the reader got who was there all the time
         self.classes: list[FrameProcessor] = []
-        self.slots: list[tuple[Switchable, Iterator[Shape]]] = []
+        self.slots: list[tuple[Switchable, Iterator[Shape], Place | None]] = []
+        self.switchers: list[ServiceSwitcher] = []
+        self.place: Place | None = None  # the service that is being built
+        self.places: list[Place] = []
+        self.errors: list[str] = []  # reported ones
+        self.groups = 0  # of frames that parts make
+        self.copiers: dict[int, Copier] = {}
+        self.notifiers: list[Any] = [trio.Event(), AsyncBool(), RepeatedEvent()]
+        self.late: dict[str, int] = {}  # frames that came too late, by processor
+        self.accounts: list[Lossy] = []
+        self.taps: list[Tapped] = []
+        self.gates_fail = False  # there are some that may
+        made = [make_observer(kind, self, early=True) for kind in script.observers]
+        self.watching: list[Watch | Ready] = [one for one in made if one is not None]
+        self.began = 0.0
         parts = [Ends(self, UP), *build(self, script.shape), Ends(self, DOWN)]
         self.task = PipelineTask(
             Pipeline(parts),
@@ -76,12 +101,13 @@ class Session:
                 allow_interruptions=script.obeys,
                 debug=script.debug,
                 on_unusable=UnusablePolicy(script.on_unusable),
+                enable_metrics=script.measures,
                 enable_heartbeats=script.heartbeats is not None,
                 heartbeat_period=script.heartbeats or 1.0,
                 setup_timeout=SETUP_TIMEOUT,
                 end_timeout=2.0 if script.end == "end timeout" else END_TIMEOUT,
             ),
-            observers=[Watch(kind, self) for kind in script.observers],
+            observers=[one if isinstance(one, Watch) else one.observer for one in self.watching],
             name=f"session {script.name}",
         )
 
@@ -136,6 +162,7 @@ class Session:
 
     async def run(self, runner: PipelineRunner) -> TaskResult:
         """Run it all, and give the result."""
+        self.began = trio.current_time()
         with trio.fail_after(HUNG):
             async with trio.open_nursery() as clients:
                 clients.start_soon(self.read_everything)
@@ -143,6 +170,8 @@ class Session:
                     clients.start_soon(self.produce, number, producer)
                 for reader in self.script.readers:
                     clients.start_soon(self.read, reader)
+                for tap in self.taps:
+                    clients.start_soon(tap.read)
                 clients.start_soon(self.own)
                 if self.script.end != "never":
                     await self.host(runner)
@@ -167,7 +196,7 @@ class Session:
                 case _:
                     with trio.move_on_after(self.script.lasts):
                         await self.task.run()
-        except* (Planned, EndTimeout, SetupTimeout):
+        except* (Planned, EndTimeout, SetupTimeout, FloodError, FrameTimeout):
             pass  # the result has it too, and there it is judged
 
     async def own(self) -> None:
@@ -187,6 +216,14 @@ class Session:
                     self.task.statistics()
                 case "replace":
                     await self.replace()
+                case "gate":
+                    await self.order(self.rng.choice([Opens, Closes])(), self.rng.choice([UP, DOWN]))
+                case "notify":
+                    self.notify(self.rng.randrange(3))
+                case "switch" | "switch frame":
+                    await self.switch(event == "switch frame")
+                case "observer":
+                    self.change_observers()
                 case _ if self.classes:
                     await self.direct(event, self.rng.choice(self.classes))
         await trio.sleep_until(began + self.script.lasts)
@@ -211,15 +248,58 @@ class Session:
                 await self.task.queue_frame(frames[event](processor=one))
                 self.book.unnumbered += event == "pause frame"  # the others take effect where they are queued
 
+    async def order(self, frame: ControlFrame, direction: Direction) -> None:
+        """Queue a frame that some part ends, or obeys."""
+        if self.task.state is TaskState.RUNNING:
+            with suppress(*REFUSED), trio.move_on_after(1):
+                await self.task.queue_frame(frame, direction)
+                self.book.unnumbered += 1
+
+    def notify(self, which: int) -> None:
+        notifier = self.notifiers[which]
+        if isinstance(notifier, AsyncBool):
+            notifier.value = not notifier.value
+        else:
+            notifier.set()
+
+    async def switch(self, by_frame: bool) -> None:
+        if not self.switchers:
+            return
+        switcher = self.rng.choice(self.switchers)
+        service = self.rng.choice(switcher.services)
+        if by_frame:
+            await self.order(SwitchServiceFrame(service), self.rng.choice([UP, DOWN]))
+            return
+        chosen = switcher.switch_to(service)
+        with suppress(RuntimeError, trio.ClosedResourceError, SetupTimeout, Planned):
+            with trio.move_on_after(self.rng.choice([0, 1, 30])):
+                await chosen
+
+    def change_observers(self) -> None:
+        """One more, or one less."""
+        if self.task.state is not TaskState.RUNNING:
+            return
+        if self.watching and self.rng.random() < 0.5:
+            gone = self.rng.choice(self.watching)
+            with suppress(ValueError):  # it has gone already
+                self.task.remove_observer(gone if isinstance(gone, Watch) else gone.observer)
+            if isinstance(gone, Ready):
+                gone.left = True
+            return
+        if (new := make_observer(self.rng.choice(OBSERVERS), self, early=False)) is not None:
+            self.watching.append(new)
+            self.task.add_observer(new if isinstance(new, Watch) else new.observer)
+
     async def replace(self) -> None:
         """Put the next content into a slot, and wait for it a little: a handler that is stuck keeps the old one."""
         if not self.slots:
             return
-        slot, contents = self.rng.choice(self.slots)
+        slot, contents, place = self.rng.choice(self.slots)
         content = next(contents, None)
         if content is None:
             return
-        with suppress(trio.ClosedResourceError, SetupTimeout), trio.move_on_after(self.rng.choice([0, 1, 30])):
+        self.place = place
+        with suppress(trio.ClosedResourceError, SetupTimeout, Planned), trio.move_on_after(self.rng.choice([0, 1, 30])):
             await slot.replace(Pipeline(build(self, content)))
 
     async def end(self) -> None:
@@ -316,7 +396,7 @@ class Session:
     # -- frames out
 
     async def read_everything(self) -> None:
-        async with self.task.open_output(TextFrame, Heard, buffer=math.inf) as frames:
+        async with self.task.open_output(TextFrame, Heard, Echo, buffer=math.inf) as frames:
             async for frame in frames:
                 self.all_of_it.append(frame.number)  # type: ignore[attr-defined]
         self.has_read.set()
@@ -328,68 +408,6 @@ class Session:
                 async for _ in frames:
                     await trio.sleep(reader.pause)
 
-    # -- what must hold
-
     def problems(self, result: TaskResult) -> list[str]:
         """What did not hold."""
-        book, script = self.book, self.script
-        found = list(
-            book.check(
-                sum(copies(script.shape)),
-                in_order=keeps_order(script.shape),
-                complete=result.state in (TaskState.ENDED, TaskState.STOPPED),
-            )
-        )
-        if not book.unknown and result.frames_in != book.count:
-            found.append(f"the task counts {result.frames_in} frames in, {book.count} were accepted")
-        if result.state is TaskState.FAILED:
-            assert result.error is not None
-            for error in leaves(result.error):
-                if isinstance(error, Planned):
-                    continue
-                expected = (script.stuck == "set-up" and isinstance(error, SetupTimeout)) or (
-                    script.end == "end timeout" and isinstance(error, EndTimeout)
-                )
-                if not expected:
-                    found.append(f"failed with {error!r}")
-        elif result.state is TaskState.CANCELLED and not book.cancel_asked:
-            found.append("was cancelled, and nobody asked")
-        elif result.state in (TaskState.ENDED, TaskState.STOPPED) and not book.stop_asked:
-            found.append("has ended, and nobody asked")
-        if result.state in (TaskState.ENDED, TaskState.STOPPED):
-            down = [number for number in book.out_down if number >= 0]
-            if self.all_of_it != down:
-                found.append(f"open_output gave {len(self.all_of_it)} frames, {len(down)} reached the last processor")
-        if not self.task.has_finished():
-            found.append("has not finished")
-        return found
-
-
-class Watch:
-    """An observer of one of the kinds that there are."""
-
-    def __init__(self, kind: str, session: Session) -> None:
-        self.kind, self.session = kind, session
-        self.seen = 0
-        if kind == "slow":
-            self.on_reached_sink = self.slowly
-        elif kind != "leaves":
-            self.on_frame_handled = self.count
-        else:
-            self.on_frame_pushed = self.count
-
-    def count(self, task: PipelineTask, *_: object) -> None:
-        self.seen += 1
-        if self.seen == 20 and self.kind == "raises":
-            raise Planned("an observer")
-        if self.seen == 20 and self.kind == "leaves":
-            task.remove_observer(self)
-
-    async def slowly(self, task: PipelineTask, frame: Frame) -> None:
-        await trio.sleep(0.05)
-
-
-def leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [inner for part in error.exceptions for inner in leaves(part)]
-    return [error]
+        return problems_of(self, result)

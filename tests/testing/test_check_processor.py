@@ -24,6 +24,7 @@ from trio_pipes import (
     SyncParallelPipeline,
     TextFrame,
     each,
+    merge,
     processor,
     route,
     tee,
@@ -81,6 +82,32 @@ async def count(frames: Frames[TextFrame], out: Out) -> None:
     await out.push(TextFrame(str(n)))
 
 
+class Says(FrameProcessor):
+    """Says some words when it starts."""
+
+    def __init__(self, *words: str) -> None:
+        super().__init__()
+        self.words = words
+
+    async def process_frame(self, frame, direction):
+        await self.push_frame(frame, direction)
+        if isinstance(frame, StartFrame):
+            for word in self.words:
+                await self.push_frame(TextFrame(word))
+
+
+class WordsOf:
+    """Can be iterated over again and again."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    async def __aiter__(self):
+        for word in self.text.split():
+            await trio.lowlevel.checkpoint()
+            yield TextFrame(word)
+
+
 MADE = {"drops": TextFrame, "makes": TextFrame}
 
 
@@ -111,6 +138,19 @@ async def patient(frame: TextFrame) -> TextFrame:
         pytest.param(lambda: SyncParallelPipeline([think], [FrameProcessor()]), {"skip": ["order"]}, id="in step"),
         pytest.param(lambda: tee([FrameProcessor()]), {}, id="a tee"),
         pytest.param(lambda: route(type, {TextFrame: [think]}, default=[]), {"skip": ["order"]}, id="a route"),
+        pytest.param(lambda: merge(FrameProcessor()), {"skip": ["order"]}, id="a merge of processors"),
+        pytest.param(lambda: merge([Says("a", "b"), think]), {"makes": TextFrame}, id="a merge of what produces"),
+        pytest.param(
+            lambda: merge(WordsOf("a b c"), end=False),
+            # Reading stops when the end is asked for, so what was read depends on when that is.
+            {"makes": TextFrame, "skip": ["queue_size", "slow_reader", "together"]},
+            id="a merge of iterables",
+        ),
+        pytest.param(
+            lambda: merge(WordsOf("a b c")),
+            {"frames": [], "makes": TextFrame, "ends": True},
+            id="a merge that ends",
+        ),
         pytest.param(lambda: Switchable(FrameProcessor()), {}, id="a slot"),
         pytest.param(each(concurrency=4)(patient), {}, id="a concurrent function"),
         pytest.param(ReleaseAtPts, {}, id="release at pts"),
@@ -157,6 +197,14 @@ ZOO = [
     ("queue_size", zoo.LooksAhead, {}, "zoo.py"),
     ("slow_reader", zoo.LosesPatience, {}, "with a slow reader"),
     ("reuse", zoo.Counts, {"makes": TextFrame}, "text='4'"),
+    ("opened", zoo.BeginsInSetUp, {"makes": TextFrame}, "in a second run in one `async with`, number 1 of the"),
+    (
+        "opened",
+        zoo.KeepsWhatIsLeft,
+        {"makes": TextFrame},
+        "after a run that was cancelled, in one `async with`, number 1",
+    ),
+    ("opened", zoo.NeedsItsTask, {}, "which each run shows"),
     ("together", zoo.Shares, {**MADE}, "while another instance runs"),
     ("stall", zoo.Sleeps, {"stall": 0.04}, "Trio's loop stood still for 0."),
 ]

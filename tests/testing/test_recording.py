@@ -430,3 +430,23 @@ async def test_received_can_be_checked_as_it_is(pipes_clock, tmp_path) -> None:
     recording = await Recording.read(path)
     recording.check(received.down)
     recording.check(received.up, UP)
+
+
+# Held open round several runs, the file is begun anew by each: the last one is in it.
+async def test_each_run_begins_the_file_anew(pipes_clock, tmp_path) -> None:
+    path = tmp_path / "x.jsonl"
+    pipeline = Pipeline([FrameRecorder(path)])
+    async with pipeline:
+        for words in (["one", "two", "three"], ["four"]):
+            task = PipelineTask(pipeline)
+            await task.queue_frames([TextFrame(word) for word in words])
+            task.stop_when_done()
+            await task.run()
+    assert [recorded.make().text for recorded in (await Recording.read(path)).frames] == ["four"]
+
+
+async def test_a_block_without_a_run_records_nothing(pipes_clock, tmp_path) -> None:
+    path = tmp_path / "x.jsonl"
+    async with Pipeline([FrameRecorder(path)]):
+        pass
+    assert (await Recording.read(path)).frames == ()

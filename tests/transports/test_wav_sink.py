@@ -189,3 +189,40 @@ def test_the_resampler_is_loaded_before_the_start(tmp_path: Path) -> None:
 def test_bad_settings() -> None:
     with pytest.raises(ConfigurationError, match="sample_rate=0"):
         WavSink("a.wav", sample_rate=0)
+
+
+# Held open round several runs it is one file, of the rate that the first task wants: what is played later stands later.
+async def test_several_runs_write_one_file(tmp_path: Path, pipes_clock: trio.abc.Clock) -> None:
+    file = tmp_path / "out.wav"
+    pipeline = Pipeline([WavSink(file)])
+    async with pipeline:
+        assert not file.exists()
+        for seconds in (0.5, 0.25):
+            task = PipelineTask(pipeline, PipelineParams(audio_out_sample_rate=RATE))
+            await task.queue_frame(sound(seconds))
+            task.stop_when_done()
+            await task.run()
+    assert file.read_bytes()[44:] == tone(0.5, RATE, 500.0) + tone(0.25, RATE, 500.0)
+
+
+async def test_a_block_without_a_run_writes_no_file(tmp_path: Path, pipes_clock: trio.abc.Clock) -> None:
+    file = tmp_path / "out.wav"
+    async with Pipeline([WavSink(file)]):
+        pass
+    assert not file.exists()
+
+
+# A reply that a cancelled run has left unfinished is none of the next run's.
+async def test_a_run_after_a_cancelled_one_begins_in_silence(tmp_path: Path, pipes_clock: trio.abc.Clock) -> None:
+    below = Watcher(Direction.DOWNSTREAM)
+    pipeline = Pipeline([WavSink(tmp_path / "out.wav", sample_rate=RATE), below])
+    async with pipeline:
+        for _ in range(2):
+            task = PipelineTask(pipeline)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(task.run)
+                await task.queue_frame(sound(0.5))
+                await trio.sleep(0.1)
+                task.cancel()
+        await trio.sleep(5)
+    assert [name for name, _, _ in below.seen] == ["started", "started"]

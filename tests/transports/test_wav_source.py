@@ -1,6 +1,7 @@
 """`WavSource`: a file as what a microphone hears."""
 
 import struct
+import threading
 from array import array
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from trio_pipes import (
 from trio_pipes.flow import InputAudioFrame
 from trio_pipes.testing import run_processor
 from trio_pipes.transports import WavSource
+from trio_pipes.transports._wav_reader import WavReader
 from wav_files import loudest_tone, tone, wav_bytes, write_wav
 
 
@@ -160,3 +162,62 @@ def test_a_header_that_lies_about_its_chunks_does_not_hang(tmp_path: Path) -> No
         from trio_pipes.transports import read_wav_format
 
         read_wav_format(file)
+
+
+# Held open round several runs it plays the file in each, from its beginning, at the rate that the task wants.
+@pytest.mark.parametrize("asked", [None, 16_000])
+async def test_each_run_plays_the_file(tmp_path: Path, pipes_clock: trio.abc.Clock, asked: int | None) -> None:
+    sound = tone(0.2, 16_000)
+    listener = Listener()
+    pipeline = Pipeline([WavSource(write_wav(tmp_path / "a.wav", sound), sample_rate=asked, tail=0), listener])
+    async with pipeline:
+        for rate in (16_000, 16_000, 8_000):
+            listener.sound.clear()
+            await PipelineTask(pipeline, PipelineParams(audio_in_sample_rate=rate)).run()
+            expected = asked or rate
+            assert {frame.sample_rate for frame in listener.sound} == {expected}
+            assert len(listener.audio) == pytest.approx(0.4 * expected, abs=4)
+            if expected == 16_000:
+                assert listener.audio == sound
+
+
+# What was played when a run was cancelled is not where the next one begins.
+async def test_a_run_after_a_cancelled_one_begins_at_the_beginning(tmp_path: Path, pipes_clock: trio.abc.Clock) -> None:
+    sound = tone(1.0, 16_000)
+    listener = Listener()
+    pipeline = Pipeline([WavSource(write_wav(tmp_path / "a.wav", sound), tail=0), listener])
+    async with pipeline:
+        task = PipelineTask(pipeline)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(task.run)
+            await trio.sleep(0.5)
+            task.cancel()
+        listener.sound.clear()
+        await PipelineTask(pipeline).run()
+    assert listener.audio == sound
+
+
+# A piece that a thread still read when its run was cut off is no part of the next one.
+async def test_what_is_read_too_late_is_not_played(tmp_path: Path, pipes_clock: trio.abc.Clock, monkeypatch) -> None:
+    reading, may_end = threading.Event(), threading.Event()
+    read = WavReader.read
+
+    def slow_read(self: WavReader) -> bytes:
+        reading.set()
+        may_end.wait(10)
+        return read(self)
+
+    monkeypatch.setattr(WavReader, "read", slow_read)
+    sound = tone(0.2, 16_000)
+    listener = Listener()
+    pipeline = Pipeline([WavSource(write_wav(tmp_path / "a.wav", sound), tail=0, paced=False), listener])
+    async with pipeline:
+        task = PipelineTask(pipeline)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(task.run)
+            await trio.to_thread.run_sync(reading.wait, 10)
+            task.cancel()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(PipelineTask(pipeline).run)
+            may_end.set()
+    assert listener.audio == sound

@@ -4,14 +4,21 @@ from collections.abc import AsyncIterator
 from typing import assert_type
 
 import trio
+from trio_util import AsyncBool
 
 from trio_pipes import (
     Direction,
     EndFrame,
+    ErrorFrame,
+    Failover,
     Frame,
+    FrameGate,
     FrameProcessor,
     Frames,
+    FunctionFilter,
+    IdleFrameProcessor,
     LLMTokenUsage,
+    NotifierGate,
     Out,
     Pipeline,
     PipelineParams,
@@ -20,8 +27,11 @@ from trio_pipes import (
     Requested,
     Restart,
     RunnerFromThread,
+    ServiceSwitcher,
     Switchable,
+    SwitchStrategy,
     SyncParallelPipeline,
+    Tap,
     TaskFromThread,
     TaskResult,
     TaskState,
@@ -150,3 +160,54 @@ async def use() -> None:
 
 
 trio.run(PipelineRunner().run)
+
+
+async def is_short(frame: TextFrame) -> bool:
+    return len(frame.text) < 3
+
+
+async def ask(processor: IdleFrameProcessor) -> None:
+    await processor.push_frame(TextFrame("Are you there?"))
+
+
+class Patient(SwitchStrategy):
+    def next_service(self, switcher: ServiceSwitcher) -> FrameProcessor | None:
+        return switcher.usable_services[0]
+
+    def after_error(self, switcher: ServiceSwitcher, error: ErrorFrame) -> FrameProcessor | None:
+        return None if error.fatal else switcher.active
+
+
+async def switching() -> None:
+    switcher = ServiceSwitcher([shout, Both()], Patient(), to_all=(TextFrame, EndFrame))
+    ServiceSwitcher([shout], None, warm=False, to_all=TextFrame)
+    ServiceSwitcher([shout], Failover(failback=True, retry_after=5))
+    ServiceSwitcher([shout], "failover")  # type: ignore[arg-type]
+    assert_type(switcher.active, FrameProcessor)
+    await switcher.switch_to("shout")
+    switcher.switch_to(switcher.services[1])
+
+
+def ready_made() -> None:
+    Pipeline([FunctionFilter(is_short), FunctionFilter(lambda frame: frame.text == "x"), IdleFrameProcessor(5, ask)])
+    gate = FrameGate(opens=TextFrame, closes=lambda frame: frame.pts is None, overflow="drop_oldest")
+    FrameGate(opens=is_short)  # type: ignore[arg-type]  # async
+    NotifierGate(AsyncBool(), timeout=5)
+    NotifierGate(trio.Event(), at_end="drop")
+    NotifierGate("event")  # type: ignore[arg-type]
+    assert_type(gate.kept, int)
+    assert_type(gate.is_open, bool)
+
+
+async def taps() -> None:
+    def line(frame: TextFrame) -> str | None:
+        return frame.text or None
+
+    async def size(frame: TextFrame) -> int:
+        return len(frame.text)
+
+    assert_type(Tap(TextFrame), Tap[Frame])
+    assert_type(Tap(TextFrame, serialize=line), Tap[str])
+    assert_type(Tap(TextFrame, serialize=size), Tap[int])
+    async with Tap(TextFrame, serialize=line).open() as lines:
+        assert_type(lines, trio.MemoryReceiveChannel[str])

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import trio
@@ -17,9 +18,10 @@ import trio
 from trio_pipes import Pipeline, PipelineTask, TextFrame
 from trio_pipes.testing import run_processor
 from trio_pipes.transports import read_wav_format
-from trio_pipes.voice import TranscriptionFrame
-from voice_kit import children
-from wav_files import tone, wav_bytes
+from trio_pipes.voice import Heard, TranscriptionFrame, UserTurns
+from turns_kit import talk
+from voice_kit import RATE, children
+from wav_files import tone, wav_bytes, write_wav
 
 EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples"
 
@@ -120,6 +122,65 @@ async def test_a_timer_that_runs_at_the_end(pipes_clock: trio.abc.Clock) -> None
     assert trio.current_time() == start
 
 
+# -------------------------------------------------------------------------------------------------------------- turns
+
+
+@pytest.mark.parametrize(
+    ("sentences", "patience"),
+    [
+        (["turn on the kitchen light"], 0.0),
+        (["turn on the", "kitchen light"], 0.0),
+        (["set a timer for"], 1.2),
+        (["please"], 1.2),
+        (["turn on the kitchen"], 1.2),
+        # A whole command, and a beginning of one that means something else.
+        (["stop"], 1.2),
+        # More of it is only politeness.
+        (["cancel the timer"], 0.0),
+        (["on kitchen the"], 0.6),
+        ([""], 0.6),
+    ],
+)
+async def test_how_long_the_assistant_waits_for_more(
+    pipes_clock: trio.abc.Clock, sentences: list[str], patience: float
+) -> None:
+    from assistant._turns import Patience
+
+    said = " .05 ".join(f"S 1 E T:{sentence.replace(' ', '_')}" for sentence in sentences)
+    talked = await talk(f"{said} 3", UserTurns(stop=[Patience()]))
+    ((over,), spoken) = talked.times("over"), talked.times("E")
+    assert over - spoken[-1] == pytest.approx(patience)
+
+
+# A pause in the middle of a command: it is one turn, and understood.
+def test_a_pause_within_a_command(tmp_path: Path) -> None:
+    outcome, lines = converse_with_standins(
+        tmp_path, ["turn on the", "hall light"], tone(1, RATE), bytes(RATE), tone(1, RATE)
+    )
+    assert [turn.text for turn in outcome.conversation.turns] == ["turn on the hall light"]
+    assert any("The hall light is on." in line for line in lines)
+
+
+# Eight seconds after the answer, and again; then it waits without a word.
+def test_who_says_nothing_is_asked(tmp_path: Path) -> None:
+    _, lines = converse_with_standins(tmp_path, ["which lights are on"], tone(1, RATE), bytes(RATE * 2 * 40))
+    assert [line.split("  ")[-1].strip() for line in lines if "assistant" in line] == [
+        "All the lights are off.",
+        "Are you still there?",
+        "I am here when you need me.",
+    ]
+
+
+def converse_with_standins(folder: Path, heard: list[str], *sound: bytes) -> tuple[Any, list[str]]:
+    from assistant._run import Models, converse, run_paced
+    from assistant._standins import LoudnessVad, WaitingRecogniser, WaitingVoice
+
+    lines: list[str] = []
+    wav = write_wav(folder / "in.wav", b"".join([bytes(RATE), *sound, bytes(RATE * 4)]))
+    models = Models(LoudnessVad, WaitingRecogniser([Heard(text, 1.0) for text in heard]), WaitingVoice())
+    return run_paced("fast", converse, wav, folder / "out.wav", lines.append, models), lines
+
+
 def test_word_errors() -> None:
     from assistant._words import word_errors
 
@@ -149,10 +210,10 @@ def test_the_script(tmp_path: Path) -> None:
     assert [timer.name for timer in outcome.dialogue.timers] == ["five minutes"]  # the other one went off
     assert not any(outcome.dialogue.lights.values())
     assert children() == before
-    # A clock that skips the waits keeps the times: the answer comes half a second of silence after the sentence, and the
+    # A clock that skips the waits keeps the times: the answer comes 0.3 s of silence after the sentence, and the
     # sound that is played lasts as long as the conversation.
-    latencies = [turn.transcript_at - turn.stopped_at for _, (turn,) in found]
-    assert min(latencies) > 0.45
+    latencies = [turn.over_at - turn.stopped_at for _, (turn,) in found]
+    assert min(latencies) > 0.3
     assert 60 < read_wav_format(tmp_path / "answered.wav").seconds < 90
 
 
@@ -207,6 +268,25 @@ def test_bad_input_is_exit_code_2(
     assert name in printed.err
     assert found in printed.err
     assert len(printed.err.splitlines()) == 1
+
+
+def test_a_timeline(main: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = Path(__file__).parent / "data" / "go_forward_ten_meters.wav"
+    page = tmp_path / "page.html"
+    files = ["--out", str(tmp_path / "out.wav"), "--timeline", str(page), str(recording)]
+    monkeypatch.setattr(sys, "argv", ["voice_assistant.py", *files])
+    assert main.main() == 0
+    written = page.read_text()
+    assert "silence, until the end was noticed, by VoiceActivity" in written
+    assert "I did not understand." in written
+
+
+def test_a_timeline_that_cannot_be_written(
+    main: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["voice_assistant.py", "--timeline", "no/page.html"])
+    assert main.main() == 2
+    assert "no/page.html: there is no folder no" in capsys.readouterr().err
 
 
 def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:

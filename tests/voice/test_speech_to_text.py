@@ -10,11 +10,15 @@ from trio_pipes import (
     ConfigurationError,
     DataFrame,
     Frame,
+    MetricsFrame,
     Pipeline,
     PipelineParams,
     PipelineTask,
+    ProcessingMetrics,
+    STTUsageMetrics,
     TaskState,
     TextFrame,
+    TTFBMetrics,
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
 )
@@ -88,6 +92,17 @@ async def test_other_sound_is_refused() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await run_processor(SpeechToText(EchoRecogniser()), [InputAudioFrame(bytes(640), 44_100)])
     assert caught.group_contains(ConfigurationError, match="44100 Hz with 1 channel.*expected 16000 Hz mono")
+
+
+# From the end of the sentence to the transcript; the audio with its lead-in.
+async def test_what_it_measures(pipes_clock: trio.abc.Clock) -> None:
+    part = SpeechToText(EchoRecogniser(takes=0.25), lead_in=0.5, name="ears")
+    params = PipelineParams(enable_metrics=True, enable_usage_metrics=True)
+    received = await run_processor(part, [*sound(3.0), *sentence(2.0), *sentence(1.0)], params=params)
+    zeros, *told = [frame.data[0] for frame in received.down if isinstance(frame, MetricsFrame)]
+    assert zeros == TTFBMetrics("ears", 0.0)
+    assert told[:3] == [TTFBMetrics("ears", 0.25), ProcessingMetrics("ears", 0.25), STTUsageMetrics("ears", 2.5)]
+    assert told[5] == STTUsageMetrics("ears", 1.0)
 
 
 def test_bad_settings() -> None:

@@ -8,10 +8,14 @@ import trio
 from trio_pipes import (
     ConfigurationError,
     Direction,
+    MetricsFrame,
     Pipeline,
     PipelineParams,
     PipelineTask,
+    ProcessingMetrics,
     TextFrame,
+    TTFBMetrics,
+    TTSUsageMetrics,
 )
 from trio_pipes.flow import OutputAudioFrame
 from trio_pipes.testing import run_processor
@@ -41,6 +45,19 @@ async def test_what_must_be_heard(pipes_clock: trio.abc.Clock) -> None:
 async def test_texts_that_go_up_pass(pipes_clock: trio.abc.Clock) -> None:
     received = await run_processor(TextToSpeech(HummingVoice()), [TextFrame("up")], direction=Direction.UPSTREAM)
     assert [frame.text for frame in received.up] == ["up"]
+
+
+async def test_what_it_measures(pipes_clock: trio.abc.Clock) -> None:
+    params = PipelineParams(enable_metrics=True, enable_usage_metrics=True)
+    part = TextToSpeech(HummingVoice(), name="voice")
+    received = await run_processor(part, [TextFrame("hello"), TextFrame(" ")], params=params)
+    zeros, *told = [frame.data[0] for frame in received.down if isinstance(frame, MetricsFrame)]
+    assert zeros == TTFBMetrics("voice", 0.0)
+    assert [(type(it), round(it.value, 6)) for it in told] == [
+        (TTFBMetrics, 0.05),
+        (ProcessingMetrics, 0.05),
+        (TTSUsageMetrics, 5),
+    ]
 
 
 # While it is played: silence at once, and the texts that waited are gone; what is said next is said.

@@ -104,6 +104,65 @@ async def test_the_end_ends_a_sentence() -> None:
     assert speech_of(received.down) == ["UserStartedSpeakingFrame", "UserStoppedSpeakingFrame"]
 
 
+# A microphone that is switched off in mid-sentence gives no silence: the sentence is over all the same.
+@pytest.mark.parametrize(("timeout", "told"), [(1.0, [0.5, 0.8]), (3.0, [0.5, 0.8]), (None, [0.5])])
+async def test_sound_that_does_not_come_any_more_ends_a_sentence(
+    pipes_clock: trio.abc.Clock, timeout: float | None, told: list[float]
+) -> None:
+    vad = VoiceActivity(lambda: speaks((0.5, 99.0)), audio_idle_timeout=timeout)
+    task = PipelineTask(Pipeline([vad]))
+    times: list[tuple[float, float]] = []
+    async with trio.open_nursery() as nursery, task.open_output(buffer=1000) as output:
+        await nursery.start(task.run)
+        start = trio.current_time()
+        for frame in sound(0.8):
+            await trio.sleep(frame.seconds)
+            await task.queue_frame(frame)
+        with trio.move_on_after(100):
+            async for frame in output:
+                if isinstance(frame, UserStartedSpeakingFrame | UserStoppedSpeakingFrame):
+                    times.append((frame.at - start, trio.current_time() - start))
+        task.stop_when_done()
+    assert [at for at, _ in times] == pytest.approx(told, abs=0.04)
+    if timeout is not None:
+        assert times[1][1] == pytest.approx(0.8 + timeout)
+
+
+# It begins again when the sound comes back.
+async def test_a_line_that_broke_and_came_back(pipes_clock: trio.abc.Clock) -> None:
+    task = PipelineTask(Pipeline([VoiceActivity(lambda: speaks((0.5, 99.0)))]))
+    async with trio.open_nursery() as nursery, task.open_output(buffer=1000) as output:
+        await nursery.start(task.run)
+        for seconds in (0.8, 0.4):
+            for frame in sound(seconds):
+                await trio.sleep(frame.seconds)
+                await task.queue_frame(frame)
+            await trio.sleep(5)
+        task.stop_when_done()
+        frames = [frame async for frame in output]
+    assert speech_of(frames) == ["UserStartedSpeakingFrame", "UserStoppedSpeakingFrame"] * 2
+
+
+# Sound that waits for room below is no silence, however long that takes.
+async def test_a_slow_pipeline_is_not_taken_for_silence(pipes_clock: trio.abc.Clock) -> None:
+    class Slow(FrameProcessor):
+        async def process_frame(self, frame: Frame, direction: Direction) -> None:
+            if isinstance(frame, InputAudioFrame):
+                await trio.sleep(10)
+            await self.push_frame(frame, direction)
+
+    vad, params = VoiceActivity(lambda: speaks((0.0, 99.0))), PipelineParams(queue_size=1)
+    task = PipelineTask(Pipeline([vad, Slow()]), params)
+    async with trio.open_nursery() as nursery, task.open_output(buffer=1000) as output:
+        await nursery.start(task.run)
+        for frame in sound(0.4):
+            await task.queue_frame(frame)
+        task.stop_when_done()
+        frames = [frame async for frame in output]
+    assert speech_of(frames) == ["UserStartedSpeakingFrame", "UserStoppedSpeakingFrame"]
+    assert isinstance(frames[-2], UserStoppedSpeakingFrame)  # at the end of the run
+
+
 async def test_windows_and_frames_need_not_match() -> None:
     for frame in (0.01, 0.02, 0.1, 0.5):
         received = await run_processor(VoiceActivity(lambda: speaks((1.0, 2.0))), sound(3.0, frame))

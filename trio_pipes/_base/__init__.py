@@ -8,6 +8,7 @@ from ._checks import (
     check_classes,
     check_count,
     check_flag,
+    check_function,
     check_instance,
     check_iterable,
     check_methods,
@@ -17,6 +18,7 @@ from ._checks import (
     check_reason,
     check_timeout,
     refuse,
+    refuse_awaitable,
 )
 from ._errors import (
     ConfigurationError,
@@ -30,13 +32,16 @@ from ._errors import (
     StartTimeout,
     TransitionError,
 )
-from ._extras import import_extra
+from ._extras import find_extra, import_extra
+from ._files import write_whole
 from ._lazy import on_first_access
 from ._names import default_name, next_id
 from ._outside import outside
 from ._requested import REQUESTED, Requested
+from ._shown import shown
 from ._states import Table, step
 from ._value import Value
+from ._wall import wall_time_ns
 
 __all__ = [
     "FINITE",
@@ -60,6 +65,7 @@ __all__ = [
     "check_classes",
     "check_count",
     "check_flag",
+    "check_function",
     "check_instance",
     "check_iterable",
     "check_methods",
@@ -69,10 +75,15 @@ __all__ = [
     "check_reason",
     "check_timeout",
     "default_name",
+    "find_extra",
     "import_extra",
     "next_id",
     "on_first_access",
     "outside",
     "refuse",
+    "refuse_awaitable",
+    "shown",
     "step",
+    "wall_time_ns",
+    "write_whole",
 ]

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import sys
 from collections.abc import Awaitable, Iterable
 from types import UnionType
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from ._errors import ConfigurationError
+from ._requested import Requested
 
 __all__ = [
     "FINITE",
@@ -22,6 +24,7 @@ __all__ = [
     "check_classes",
     "check_count",
     "check_flag",
+    "check_function",
     "check_instance",
     "check_iterable",
     "check_methods",
@@ -31,6 +34,7 @@ __all__ = [
     "check_reason",
     "check_timeout",
     "refuse",
+    "refuse_awaitable",
 ]
 
 FINITE: Final = sys.float_info.max
@@ -106,10 +110,15 @@ def are_classes(values: Iterable[object], base: type) -> bool:
     return all(isinstance(value, type) and issubclass(value, base) for value in values)
 
 
-def check_classes(what: str, value: object, base: type, expected: str) -> None:
-    """A tuple of classes, each of them `base` or below it."""
-    if not isinstance(value, tuple) or not are_classes(value, base):
+C = TypeVar("C")
+
+
+def check_classes(what: str, value: object, base: type[C], expected: str, *, least: int = 0) -> tuple[type[C], ...]:
+    """A class, `base` or below it, or a tuple of `least` such classes; the tuple."""
+    classes: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
+    if len(classes) < least or not are_classes(classes, base):
         raise refuse(what, value, expected)
+    return classes
 
 
 def check_path(what: str, value: object) -> None:
@@ -126,6 +135,23 @@ def check_callable(what: str, value: object, expected: str) -> None:
     """Something to call."""
     if not callable(value):
         raise refuse(what, value, expected)
+
+
+def check_function(what: str, value: object, expected: str, *given: str) -> None:
+    """Something to call with what is `given`, by position: not a generator, which would only be made and never run."""
+    check_callable(what, value, expected)
+    assert callable(value)
+    call = getattr(value, "__call__", None)  # noqa: B004  (a function, or an object that is like one)
+    if any(inspect.isgeneratorfunction(it) or inspect.isasyncgenfunction(it) for it in (value, call)):
+        raise refuse(what, value, f"{expected}; this is a generator")
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):  # of something that is not written in Python
+        return
+    try:
+        signature.bind(*given)
+    except TypeError:
+        raise refuse(what, value, f"{expected}: called with ({', '.join(given)}), it takes {signature}") from None
 
 
 def check_awaitable(call: str, value: object) -> Awaitable[object]:
@@ -145,3 +171,11 @@ def check_iterable(what: str, value: object, expected: str) -> None:
     """Something to iterate over that is no string."""
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise refuse(what, value, expected)
+
+
+def refuse_awaitable(result: object, what: str) -> None:
+    """Raise `TypeError` where `what` should have been async; a request that was made and not awaited is fine."""
+    if inspect.isawaitable(result) and not isinstance(result, Requested):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise TypeError(f"{what} gave {result!r} to await: it is called as a sync function")

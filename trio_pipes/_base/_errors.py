@@ -50,7 +50,7 @@ class DuplicateName(PipesError, ValueError):
 
 
 class FloodError(PipesError):
-    """More frames wait in a lane that never makes its pusher wait than `PipelineParams.lane_limit` allows."""
+    """More frames wait in a lane that never makes its pusher wait, or behind a gate, than its limit allows."""
 
 
 class MissingExtra(PipesError, ImportError):

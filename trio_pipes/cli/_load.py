@@ -1,4 +1,4 @@
-"""From `FILE[:NAME]` to the object that it means."""
+"""From `FILE[:NAME]` to the object that it means, for `run` and for `graph`."""
 
 from __future__ import annotations
 
@@ -11,49 +11,78 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import TypeAlias, TypeGuard
+from typing import Any, Final, TypeAlias
 
-from trio_pipes import Pipeline, PipelineRunner, PipelineTask
+import attrs
 
-__all__ = ["Runnable", "UsageError", "load"]
+from trio_pipes import FrameProcessor, Pipeline, PipelineRunner, PipelineTask
+
+__all__ = ["DRAW", "RUN", "Purpose", "Runnable", "UsageError", "load"]
 
 Runnable: TypeAlias = Pipeline | PipelineTask | PipelineRunner | Callable[..., Awaitable[object]]
 
-EXPECTED = "a Pipeline, PipelineTask, PipelineRunner or async function"
-
 
 class UsageError(Exception):
-    """The command line asks for something that cannot be run; the text names the value, what was expected and the fix."""
+    """The command line asks for something that cannot be done; the text names the value, what was expected and the fix."""
 
 
-def load(target: str, args: Sequence[str]) -> Runnable:
+@attrs.frozen
+class Purpose:
+    """What a command wants an object for."""
+
+    command: str
+    done: str
+    """What is done with it: `"run"`."""
+    expected: str
+    suits: Callable[[object], bool]
+
+
+def is_runnable(value: object) -> bool:
+    """Whether `run` knows how to run this."""
+    return isinstance(value, Pipeline | PipelineTask | PipelineRunner) or inspect.iscoroutinefunction(value)
+
+
+def is_drawable(value: object) -> bool:
+    """Whether `graph` knows how to draw this: a shape, or what runs one."""
+    return isinstance(value, PipelineTask | PipelineRunner) or (
+        isinstance(value, FrameProcessor) and hasattr(value, "mermaid")
+    )
+
+
+RUN: Final = Purpose("run", "run", "a Pipeline, PipelineTask, PipelineRunner or async function", is_runnable)
+DRAW: Final = Purpose("graph", "drawn", "a Pipeline, PipelineTask or PipelineRunner", is_drawable)
+
+
+def load(target: str, args: Sequence[str], purpose: Purpose = RUN) -> Any:
     """What `FILE` or `FILE:NAME` means, once the file has been run as a module.
 
-    Without a name it is the one runnable object that the file itself defines: assigned or defined at its top level under
-    a public name, not imported; an async function counts when it can be called with `args`.
+    Without a name it is the one object for this purpose that the file itself defines: assigned or defined at its top level
+    under a public name, not imported; an async function counts when it can be called with `args`.
     """
     path, name = split(target)
+    if not target or target.startswith(":"):
+        raise UsageError(f"{target!r} names no file: expected FILE or FILE:NAME")
     code, own_names = compile_file(path)
     module = run_module(path, code, args)
     if name is not None:
-        return named(path, module, name, own_names, args)
-    found = runnables(module, own_names)
+        return named(path, module, name, own_names, args, purpose)
+    found = candidates(module, own_names, purpose)
     fitting = [it for it in found if fits(found[it], args)]
     if len(fitting) == 1:
         return found[fitting[0]]
     if fitting:
         raise UsageError(
-            f"{path} defines {len(fitting)} things that can be run: {listed(found, fitting)}. "
-            f"Say which: trio-pipes run {path}:{fitting[0]}"
+            f"{path} defines {len(fitting)} things that can be {purpose.done}: {listed(found, fitting)}. "
+            f"Say which: trio-pipes {purpose.command} {path}:{fitting[0]}"
         )
     if found:
         raise UsageError(
-            f"{path} defines nothing that can be run with {counted(args)}; it has: {listed(found, found)}. "
+            f"{path} defines nothing that can be {purpose.done} with {counted(args)}; it has: {listed(found, found)}. "
             "Give the arguments that it takes"
         )
     raise UsageError(
-        f"{path} defines nothing that can be run: expected {EXPECTED} at the top level, under a name without a leading "
-        f"underscore and not imported. Add one, or name an imported one: trio-pipes run {path}:NAME"
+        f"{path} defines nothing that can be {purpose.done}: expected {purpose.expected} at the top level, under a name without "
+        f"a leading underscore and not imported. Add one, or name an imported one: trio-pipes {purpose.command} {path}:NAME"
     )
 
 
@@ -69,7 +98,7 @@ def compile_file(path: Path) -> tuple[CodeType, list[str]]:
     """The file's code, and the names that it binds at its top level other than by import, in their order."""
     if not path.exists():
         raise UsageError(f"{str(path)!r} does not exist: expected a Python file. Mind the folder: this is {Path.cwd()}")
-    if not path.is_file():
+    if path.is_dir():
         raise UsageError(f"{str(path)!r} is a folder: expected a Python file. Name one inside it")
     try:
         source = importlib.util.decode_source(path.read_bytes())
@@ -109,17 +138,20 @@ def run_module(path: Path, code: CodeType, args: Sequence[str]) -> ModuleType:
     return module
 
 
-def named(path: Path, module: ModuleType, name: str, own_names: Sequence[str], args: Sequence[str]) -> Runnable:
-    """The object that was asked for by name, imported or not, if it can be run."""
-    found = runnables(module, own_names)
-    instead = f"It has: {listed(found, found)}" if found else f"Define {EXPECTED} of that name"
+def named(
+    path: Path, module: ModuleType, name: str, own_names: Sequence[str], args: Sequence[str], purpose: Purpose
+) -> object:
+    """The object that was asked for by name, imported or not, if it is one for this purpose."""
+    expected = purpose.expected
+    found = candidates(module, own_names, purpose)
+    instead = f"It has: {listed(found, found)}" if found else f"Define {expected} of that name"
     try:
         value = getattr(module, name)
     except AttributeError:
-        raise UsageError(f"{path} has no {name!r}: expected {EXPECTED}. {instead}") from None
-    if not is_runnable(value):
-        hint = ". Write it as `async def`" if inspect.isroutine(value) else f". {instead}"
-        raise UsageError(f"{name!r} in {path} is {value!r}: expected {EXPECTED}{hint}")
+        raise UsageError(f"{path} has no {name!r}: expected {expected}. {instead}") from None
+    if not purpose.suits(value):
+        hint = ". Write it as `async def`" if inspect.isroutine(value) and purpose is RUN else f". {instead}"
+        raise UsageError(f"{name!r} in {path} is {value!r}: expected {expected}{hint}")
     if not fits(value, args):
         raise UsageError(
             f"{name!r} in {path} cannot be called with {counted(args)}: it is {kind(name, value)}. "
@@ -128,24 +160,19 @@ def named(path: Path, module: ModuleType, name: str, own_names: Sequence[str], a
     return value
 
 
-def is_runnable(value: object) -> TypeGuard[Runnable]:
-    """Whether `run` knows how to run this."""
-    return isinstance(value, Pipeline | PipelineTask | PipelineRunner) or inspect.iscoroutinefunction(value)
-
-
-def runnables(module: ModuleType, own_names: Sequence[str]) -> dict[str, Runnable]:
-    """What of a file's own public names can be run; an object with two names counts once, under its first."""
-    found: dict[str, Runnable] = {}
+def candidates(module: ModuleType, own_names: Sequence[str], purpose: Purpose) -> dict[str, object]:
+    """What of a file's own public names is for this purpose; an object with two names counts once, under its first."""
+    found: dict[str, object] = {}
     for name in own_names:
         value = getattr(module, name, None)
-        if not name.startswith("_") and is_runnable(value) and not any(value is other for other in found.values()):
+        if not name.startswith("_") and purpose.suits(value) and not any(value is other for other in found.values()):
             found[name] = value
     return found
 
 
-def fits(value: Runnable, args: Sequence[str]) -> bool:
-    """Whether it can be run with these arguments; only a function takes any by itself, the others may read `sys.argv`."""
-    if isinstance(value, Pipeline | PipelineTask | PipelineRunner):
+def fits(value: object, args: Sequence[str]) -> bool:
+    """Whether it goes with these arguments; only a function takes any by itself, the others may read `sys.argv`."""
+    if not inspect.iscoroutinefunction(value):
         return True
     try:
         inspect.signature(value).bind(*args)
@@ -159,11 +186,11 @@ def counted(args: Sequence[str]) -> str:
     return " ".join(map(repr, args)) if args else "no arguments"
 
 
-def listed(found: dict[str, Runnable], names: Iterable[str]) -> str:
+def listed(found: dict[str, object], names: Iterable[str]) -> str:
     """Names with what they are, for a message."""
     return ", ".join(f"{name} ({kind(name, found[name])})" for name in names)
 
 
-def kind(name: str, value: Runnable) -> str:
+def kind(name: str, value: object) -> str:
     """What something is: a class, or an async function with its parameters."""
     return f"async def {name}{inspect.signature(value)}" if callable(value) else type(value).__name__

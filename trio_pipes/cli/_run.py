@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import outcome
@@ -16,6 +17,7 @@ from trio_pipes import Pipeline, PipelineRunner, PipelineTask
 from ._load import Runnable, UsageError, load
 from ._report import leaves, print_failure
 from ._status import status_of
+from ._timeline import TimelineFile
 from ._watch import Watch
 
 __all__ = ["run_target"]
@@ -30,9 +32,14 @@ def exit_code_of(signum: signal.Signals) -> int:
     return 128 + signum
 
 
-def run_target(target: str, args: Sequence[str], *, quiet: bool, whole_traceback: bool) -> int:
+def run_target(target: str, args: Sequence[str], *, timeline: Path | None, quiet: bool, whole_traceback: bool) -> int:
     """Load `FILE[:NAME]`, run it to its end, and give the exit code that tells how it went."""
-    match outcome.capture(lambda: trio.run(run_loaded, load(target, args), args, quiet)):
+
+    def load_and_run() -> int:
+        file = None if timeline is None else TimelineFile(timeline)
+        return trio.run(run_loaded, load(target, args), args, quiet, file)
+
+    match outcome.capture(load_and_run):
         case outcome.Value(value=code):
             return code
         case outcome.Error(error=UsageError() as error):
@@ -57,29 +64,40 @@ def code_for(error: BaseException, *, whole_traceback: bool) -> int:
     return FAILED
 
 
-async def run_loaded(runnable: Runnable, args: Sequence[str], quiet: bool) -> int:
+async def run_loaded(runnable: Runnable, args: Sequence[str], quiet: bool, timeline: TimelineFile | None) -> int:
     """Run it: a pipeline as a task, a task under a runner, a function as it is."""
     if isinstance(runnable, Pipeline):
         runnable = PipelineTask(runnable)
     if isinstance(runnable, PipelineTask):
         runnable = PipelineRunner(runnable)
     if isinstance(runnable, PipelineRunner):
-        return await run_runner(runnable, quiet)
+        return await run_runner(runnable, quiet, timeline)
+    if timeline is not None:
+        raise UsageError(
+            "--timeline is for a Pipeline, PipelineTask or PipelineRunner, and this is an async function, which makes tasks of its own. "
+            "Give them an observer: PipelineTask(..., observers=[timeline]), with trio_pipes.observers.Timeline"
+        )
     return await run_function(runnable, args)
 
 
-async def run_runner(runner: PipelineRunner, quiet: bool) -> int:
+async def run_runner(runner: PipelineRunner, quiet: bool, timeline: TimelineFile | None) -> int:
     """Run a runner, with its tasks' status shown."""
-    watch = Watch()
+    watch = Watch() if timeline is None else Watch(timeline.observer)
     runner.add_observer(watch)
-    async with trio.open_nursery() as nursery:
-        if not quiet:
-            nursery.start_soon(status_of(watch).show)
-        await runner.run()
-        nursery.cancel_scope.cancel(reason="the run is over")
+    try:
+        async with trio.open_nursery() as nursery:
+            if not quiet:
+                nursery.start_soon(status_of(watch).show)
+            await runner.run()
+            nursery.cancel_scope.cancel(reason="the run is over")
+    finally:
+        if timeline is not None:
+            await timeline.write()  # noqa: ASYNC102  (it has a shield, and a deadline)
     # A runner that a signal ends gives the signal's name as its reason.
     found = re.fullmatch("(?:second )?(SIGINT|SIGTERM)", runner.statistics().reason or "")
-    return ENDED if found is None else exit_code_of(signal.Signals[found[1]])
+    if found is not None:
+        return exit_code_of(signal.Signals[found[1]])
+    return ENDED if timeline is None or timeline.is_written else FAILED
 
 
 async def run_function(function: Callable[..., Awaitable[object]], args: Sequence[str]) -> int:

@@ -10,9 +10,10 @@ __all__ = ["Watch"]
 
 
 class Watch:
-    """An observer of a runner: its pipeline tasks, and when one of them changes state."""
+    """An observer of a runner: its pipeline tasks, and when one of them changes state. They get `observers` besides."""
 
-    def __init__(self) -> None:
+    def __init__(self, *observers: object) -> None:
+        self._observers = observers
         self.tasks: list[PipelineTask] = []
         self.changed: Callable[[], None] = lambda: None
 
@@ -20,7 +21,8 @@ class Watch:
         """Watch the task as well, if the worker is one."""
         if isinstance(worker, PipelineTask):
             self.tasks.append(worker)
-            worker.add_observer(_TaskWatch(self))
+            for observer in (_TaskWatch(self), *self._observers):
+                worker.add_observer(observer)
             self.changed()
 
 

@@ -19,6 +19,8 @@ __all__ = [
     "OutputAudioFrame",
     "UserStartedSpeakingFrame",
     "UserStoppedSpeakingFrame",
+    "UserTurnStartedFrame",
+    "UserTurnStoppedFrame",
 ]
 
 BYTES_A_SAMPLE = 2
@@ -81,6 +83,26 @@ class UserStoppedSpeakingFrame(ControlFrame):
 
     at: float
     """When the last sound of it was heard, in seconds on Trio's clock: before the silence that showed it."""
+    interruptible: bool = attrs.field(default=False, kw_only=True, repr=False)
+
+
+@attrs.define(eq=False)
+class UserTurnStartedFrame(ControlFrame):
+    """The user's turn has begun. A turn is what is meant to be answered: several sentences and pauses, where a strategy says so."""
+
+    at: float
+    """When, in seconds on Trio's clock."""
+    interruptible: bool = attrs.field(default=False, kw_only=True, repr=False)
+
+
+@attrs.define(eq=False)
+class UserTurnStoppedFrame(ControlFrame):
+    """The user's turn is over: now it is the bot's."""
+
+    at: float
+    """When the last sound of it was heard, in seconds on Trio's clock; where none was, when the turn was ended."""
+    timed_out: bool = False
+    """Nothing more came, and no strategy had an opinion: the watchdog ended it."""
     interruptible: bool = attrs.field(default=False, kw_only=True, repr=False)
 
 

@@ -17,14 +17,16 @@ from trio_pipes._base import (
 from ._annotations import caller_names, first_annotation, frame_types
 from ._block_io import BlockFunction, Frames, Out
 from ._block_node import BlockNode, TimedBlockNode
-from ._fits import Types, check_takes
+from ._fits import Types, check_takes, names_of
 from ._frames import DataFrame, Frame
 from ._node import Node
 from ._params import ErrorPolicy, check_error_policy
 from ._processor import FrameProcessor, Recipe
 
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Sequence
+
+    from ._picture import Drawing, Way
 
 __all__ = ["Block", "Frames", "Out", "processor"]
 
@@ -125,6 +127,9 @@ class BlockProcessor(FrameProcessor):
     def _comes_of(self, coming: Types | None) -> Types | None:
         check_takes(self.name, self.types, coming)
         return None
+
+    def _sketch(self, drawing: Drawing, above: Sequence[Way]) -> Sequence[Way]:
+        return drawing.box(self, above, kind="block", about=f"block of {names_of(self.types)}")
 
 
 class TimedBlockProcessor(BlockProcessor):

@@ -93,7 +93,7 @@ class BlockInbox(Inbox):
 class BlockNode(Node):
     """The node of a block: its body takes the place of the drain loop."""
 
-    __slots__ = ("left", "passing", "ready", "returned", "scopes", "stale", "types")
+    __slots__ = ("began", "left", "out", "passing", "ready", "returned", "scopes", "stale", "steady", "types")
 
     inbox: BlockInbox
 
@@ -106,9 +106,16 @@ class BlockNode(Node):
         self.ready = trio.Event()  # set-up is over: the body has asked for its first frame
         self.passing = False
         self.stale = False  # an interrupt came while the frame in hand was handled
+        self.steady = False  # the next frame may be given to the body without looking at anything else
         self.scopes: list[trio.CancelScope] = []
         self.left = FRAMES_A_TURN
         self.returned = False  # the body has
+        self.out: Out | None = None  # what the body pushes with
+
+    def bind(self) -> None:
+        super().bind()
+        if self.out is not None:
+            self.out.push = self.push
 
     @property
     def has_own_lane(self) -> bool:
@@ -130,6 +137,7 @@ class BlockNode(Node):
         """Run the function, and what is left of the run after it."""
         inbox = self.inbox
         inbox.begin()
+        self.began = trio.current_time()
         frames: Frames[Any] = Frames(self)
         try:
             await self._run_function(frames)
@@ -143,16 +151,21 @@ class BlockNode(Node):
             await self.carry(cast("Frame", self.shown))
         except Exception as exc:  # noqa: BLE001  (handed on: a body that has failed cannot go on, so the task fails)
             self.note(exc, inbox.frame)
+            self.done_with_frame()
             text = str(exc) or repr(exc)
             self.engine.owner.error_reported(ErrorFrame(text, exception=exc, processor=self.processor, fatal=True))
             self.engine.fail(exc)
+        except BaseException:
+            self.stale = True
+            self.done_with_frame()
+            raise
         finally:
             self.ready.set()
             inbox.end()
             self.engine.check_quiet()
 
     async def _run_function(self, frames: Frames[Any]) -> None:
-        """Raises what the body does, unless its own policy is to report that."""
+        """Raises what the body does, unless its own policy is to report that, or the run can do without it."""
         processor = cast("IsBlock", self.processor)
         try:
             await self.call(processor.fn, frames)
@@ -162,22 +175,30 @@ class BlockNode(Node):
                     "frames.pass_rest() to let the rest pass by."
                 )
         except Exception as exc:
-            if processor.on_error is not ErrorPolicy.REPORT or self.engine.over:
+            if self.engine.over:
                 raise
-            self.note(exc, self.inbox.frame)
-            set_unusable(self, str(exc) or repr(exc), exc)
+            frame = self.inbox.frame
+            if processor.on_error is ErrorPolicy.REPORT:
+                set_unusable(self, str(exc) or repr(exc), exc)
+            elif not self.engine.loses(self, exc, frame):
+                raise
+            self.note(exc, frame)
             self.passing = True
 
     async def call(self, fn: BlockFunction, frames: Frames[Any]) -> None:
         """Run the body."""
-        await fn(frames, Out(self))
+        self.out = Out(self)
+        await fn(frames, self.out)
 
     async def next_frame(self) -> Frame:
         """The next frame for the body; passes on what is not."""
         if self.inbox.terminal:
             raise StopAsyncIteration
         self.done_with_frame()
-        self.ready.set()
+        if not self.ready.is_set():
+            self.ready.set()
+            self.engine.is_set_up(self, trio.current_time() - self.began)
+            self.refresh()
         while True:
             frame = await self._advance()
             if frame is not None:
@@ -187,8 +208,11 @@ class BlockNode(Node):
 
     def done_with_frame(self) -> None:
         frame, self.inbox.frame = self.inbox.frame, None
-        if frame is not None and self.engine.observed:
-            self.engine.observed.on_frame_handled(self.processor, frame, Direction.DOWNSTREAM)
+        watch = self.engine.observed
+        if frame is not None and watch is not None:
+            told = watch.stopped if self.stale else watch.handled
+            if told is not None:
+                told(self.processor, frame, Direction.DOWNSTREAM)
         if self.stale:
             self.stale = False
             self.refresh()
@@ -215,11 +239,14 @@ class BlockNode(Node):
         self.quick = self.open
         if frame.interruptible is not True and await self._advance_special(frame):
             return None
+        watch = engine.observed
+        if watch is not None and watch.taken is not None:
+            watch.taken(self.processor, frame, Direction.DOWNSTREAM)
         if isinstance(frame, self.types):
             inbox.frame = frame
             return frame
-        if engine.observed:
-            engine.observed.on_frame_pushed(self.processor, frame, Direction.DOWNSTREAM)
+        if watch is not None:
+            self.tell_push(frame, Direction.DOWNSTREAM)
         inbox.frame = frame  # so that an interrupt finds it while it waits for room
         await self.below.accept(frame, nowait=False)
         self.done_with_frame()
@@ -251,6 +278,10 @@ class BlockNode(Node):
             self.engine.check_quiet()
             await self.inbox.park()
 
+    def watch_changed(self) -> None:
+        self.quick = False
+        self.refresh()  # there is no drain loop
+
     def became_stale(self) -> None:
         """An interrupt: the frame in hand is stale, and so is what the body pushes for it."""
         self.stale = True
@@ -271,13 +302,15 @@ class BlockNode(Node):
             self.left = 0  # look up before the next frame
         if self.stale:
             self.open = self.quick = False
+        upset = self.stale or self.inbox.attention or self.engine.observed
+        self.steady = self.ready.is_set() and self.returned is False and not upset
 
-    async def push_slow(self, frame: Frame, direction: Direction = Direction.DOWNSTREAM) -> None:
+    async def push_slow(self, frame: Frame, direction: Direction = Direction.DOWNSTREAM, *, told: bool = False) -> None:
         if self.stale and is_interruptible(frame) and not self.engine.over:
             self.stale_dropped += 1
             await checkpoint()
             return
-        await super().push_slow(frame, direction)
+        await super().push_slow(frame, direction, told=told)
 
 
 class TimedBlockNode(BlockNode):
@@ -288,6 +321,10 @@ class TimedBlockNode(BlockNode):
     def attach(self, engine: Run) -> None:
         super().attach(engine)
         self.watch = trio.CancelScope()  # round the body; its deadline is that of the frame in hand
+
+    def refresh(self) -> None:
+        super().refresh()
+        self.steady = False  # each frame has its deadline set
 
     async def call(self, fn: BlockFunction, frames: Frames[Any]) -> None:
         with self.watch:

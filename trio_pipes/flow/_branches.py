@@ -63,11 +63,11 @@ class ForkNode(Node):
         super().attach(engine)
         self.up_once = _Once()
         if type(self.processor).process_frame is FrameProcessor.process_frame:
-            self.process = self._hand_on
+            self.handler = self._hand_on
 
     async def _hand_on(self, frame: Frame, direction: Direction) -> None:
         """As the processor would by its push, without the detour at an ordinary moment."""
-        if self.open and frame.interruptible is True:
+        if self.open and frame.interruptible is True and not self.engine.observed:
             await self.below.accept(frame, nowait=False)
         else:
             await self.push_slow(frame, direction)

@@ -42,8 +42,8 @@ class Link(Protocol):
     @property
     def function(self) -> Callable[[Frame], Any]: ...
 
-    quick: bool
-    open: bool
+    quick: int
+    open: int
 
     async def stop_reading(self) -> bool: ...
 
@@ -125,9 +125,13 @@ class Chain:
 
     async def push_each(self, results: Generator[Frame | None], reader: Link) -> None:
         """Push several frames; nobody else's come between. `reader` is the node whose handler waits for it."""
-        with closing(results):
-            async with self.in_turn():
-                await self._push_each(results, reader)
+        asked, reader.attention = reader.attention, False  # by a function above these: what comes of its frame is new
+        try:
+            with closing(results):
+                async with self.in_turn():
+                    await self._push_each(results, reader)
+        finally:
+            reader.attention = reader.attention or asked
 
     async def _push_each(self, results: Generator[Frame | None], reader: Link) -> None:
         dropped = 0
@@ -141,7 +145,7 @@ class Chain:
             if reader.attention and await reader.stop_reading():
                 return
         if reader.returning is not None:
-            reader.attention = True  # the generator asked for an interrupt, and has ended
+            reader.attention = True  # a function asked for an interrupt, and what it gives has ended
 
     async def push_in_turn(self, frame: Frame) -> None:
         """Run a frame through the row and push what comes out, when those before it have done so."""

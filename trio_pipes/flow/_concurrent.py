@@ -27,6 +27,7 @@ from ._deadline import by_deadline, has_deadline
 from ._frames import ADDRESSED, ORDERED, Direction, Frame
 from ._lane import Inbox, Lane
 from ._node import Node
+from ._watch import told_of_handling
 
 if TYPE_CHECKING:
     from ._contracts import Run, Serves
@@ -93,10 +94,13 @@ class ConcurrentNode(Node):
 
     def attach(self, engine: Run) -> None:
         super().attach(engine)
-        self.process = self._hand_out
+        self.handler = self._hand_out
         self.flights: deque[Flight] = deque()  # in the order in which their frames came
         self.inside = 0  # of them, those that are in the function
         self.changed = ParkingLot()  # where the inbox's task waits until one has left
+
+    def choose_handler(self) -> None:
+        self.process = self.handler  # each flight tells of itself
 
     def takes_up(self, frame: Frame) -> bool:
         return False
@@ -109,7 +113,7 @@ class ConcurrentNode(Node):
 
     def refresh(self) -> None:
         super().refresh()
-        self.open = self.quick = False  # every push asks whose turn it is
+        self.open = self.quick = 0  # every push asks whose turn it is
         self.changed.unpark_all()
 
     # -- in the task of the inbox
@@ -154,16 +158,17 @@ class ConcurrentNode(Node):
 
     async def work_on(self, frame: Frame, *, takes: bool) -> None:
         """Handle a frame, in the task of its flight; or hand on one that nothing is before."""
+        work = self.processor.process_frame if takes else self.push
+        watch = self.engine.observed
+        if watch is not None and watch.of_handling:
+            work = told_of_handling(self, work)
         try:
-            work = self.processor.process_frame if takes else self.push
             if has_deadline(frame):
                 await by_deadline(work, frame, DOWN, self.name)
             else:
                 await work(frame, DOWN)
         except Exception as exc:  # noqa: BLE001  (handed on: it fails the task or becomes an ErrorFrame)
             self.failed(exc, frame)
-        if self.engine.observed:
-            self.engine.observed.on_frame_handled(self.processor, frame, DOWN)
 
     def left_function(self) -> None:
         """The function has returned to the flight that calls this: another frame may go in."""
@@ -182,12 +187,12 @@ class ConcurrentNode(Node):
         self.changed.unpark_all()
         self.engine.check_quiet()
 
-    async def push_slow(self, frame: Frame, direction: Direction = DOWN) -> None:
+    async def push_slow(self, frame: Frame, direction: Direction = DOWN, *, told: bool = False) -> None:
         if self.ordered and getattr(frame, "_lane", None) in (ORDERED, ADDRESSED):
             flight = self._flight_here()
             if flight is not None:
                 await flight.wait_turn()
-        await super().push_slow(frame, direction)
+        await super().push_slow(frame, direction, told=told)
 
     def _flight_here(self) -> Flight | None:
         lane = self.engine.lanes.get(current_task())

@@ -22,7 +22,8 @@ class ContentRun:
     def __init__(self, run: Run, start: StartFrame | None) -> None:
         self.run = run
         self.errors: list[Exception] = []  # of the set-up
-        self.setting_up = start is not None  # nobody else needs to know what goes wrong
+        self.is_replacement = start is not None
+        self.setting_up = self.is_replacement  # nobody else needs to know what goes wrong
         self.closed = False
         self.ended = trio.Event()
         self.quiet = trio.Event()
@@ -31,6 +32,7 @@ class ContentRun:
         self._start = start
         self._last: EndFrame | None = None
         self._scopes: set[trio.CancelScope] = set()
+        self._when_idle: list[Callable[[], bool]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.run, name)
@@ -82,14 +84,25 @@ class ContentRun:
         else:
             self.run.fail(exc)
 
+    def loses(self, node: Node, exc: Exception, frame: Frame | None) -> bool:
+        """Whether the run goes on without a processor that has failed."""
+        return not self.setting_up and self.run.loses(node, exc, frame)
+
     def end(self, reason: str) -> EndFrame:
         """The frame that ends these nodes alone."""
         self._last = EndFrame(reason=reason)
         return self._last
 
+    def when_idle(self, frame: Frame) -> list[Callable[[], bool]]:
+        """Who is asked when these nodes are idle, for a frame that is for them alone; or when all are."""
+        return self._when_idle if self.stays_inside(frame) else self.run.when_idle(frame)
+
     def check_quiet(self) -> None:
-        if self.ended.is_set() and not any(node.busy() for node in self.nodes()):
-            self.quiet.set()
+        if (self.ended.is_set() or self._when_idle) and not any(node.busy() for node in self.nodes()):
+            if self.ended.is_set():
+                self.quiet.set()
+            if not self.over:
+                any(call() for call in tuple(self._when_idle))
         self.run.check_quiet()
 
     def stop(self) -> None:

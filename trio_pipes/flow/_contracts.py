@@ -5,7 +5,7 @@ Lanes ask the node that they belong to; nodes ask their neighbours and the engin
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -15,8 +15,9 @@ from trio.lowlevel import Task
 from ._frames import Direction, ErrorFrame, Frame, PauseUrgentFrame, ResumeFrame
 from ._params import ErrorPolicy, PipelineParams, UnusablePolicy
 from ._turn import Turn
+from ._watch import FrameWatch
 
-__all__ = ["FrameObserver", "InboxOwner", "LaneOwner", "Owner", "Receiver", "Row", "Run", "Serves", "Works"]
+__all__ = ["InboxOwner", "LaneOwner", "Owner", "Receiver", "Row", "Run", "Serves", "Works"]
 
 
 class Receiver(Protocol):
@@ -63,19 +64,6 @@ class Works(Protocol):
     def _lifespan_or_none(self) -> AbstractAsyncContextManager[None] | None: ...
 
 
-class FrameObserver(Protocol):
-    """Who watches each frame."""
-
-    def on_frame_pushed(self, processor: Any, frame: Frame, direction: Direction) -> None:
-        """A processor pushes a frame."""
-
-    def on_frame_handled(self, processor: Any, frame: Frame, direction: Direction) -> None:
-        """A processor has handled a frame."""
-
-    def on_reached(self, frame: Frame, direction: Direction) -> None:
-        """A frame has come out at an end: the sink, or, upstream, the source."""
-
-
 class Owner(Protocol):
     """Who runs an engine and answers what its processors ask for."""
 
@@ -97,8 +85,17 @@ class Owner(Protocol):
     def error_reported(self, frame: ErrorFrame) -> None:
         """An error has come up to the source, or a fatal one has happened."""
 
+    def set_up(self, processor: Any, seconds: float) -> None:
+        """A processor's set-up has taken so long."""
+
     def usable_changed(self, processor: Any, *, usable: bool) -> None:
         """A processor says that it cannot do its work any more, or that it can again."""
+
+    def measuring(self, processor: Any, kind: type[Any], at: float) -> None:
+        """A processor began to measure a time, at `at` seconds on Trio's clock; `kind` of record will tell it."""
+
+    def measured(self, processor: Any, records: Sequence[Any]) -> None:
+        """A processor has measured: records of a `MetricsFrame`."""
 
     def broken_off(self) -> None:
         """The run is over before its end: it was cancelled or has failed. Called once or more."""
@@ -112,7 +109,11 @@ class Run(Protocol):
     turn: Turn
     over: bool
     done: bool
-    observed: FrameObserver | None
+    observed: FrameWatch | None
+
+    @property
+    def whole(self) -> Any:
+        """The run that all processors of the pipeline are in: of those in a slot, the one round it."""
 
     @property
     def pool(self) -> Any: ...
@@ -152,11 +153,19 @@ class Run(Protocol):
 
     def fail(self, exc: Exception) -> None: ...
 
+    def can_lose(self) -> bool: ...
+
+    def loses(self, node: Any, exc: Exception, frame: Frame | None) -> bool: ...
+
+    def is_set_up(self, node: Any, seconds: float) -> None: ...
+
     def fail_with(self, frame: ErrorFrame) -> None: ...
 
     def flood(self, name: str, where: str, depth: int) -> None: ...
 
     def check_quiet(self) -> None: ...
+
+    def when_idle(self, frame: Frame) -> list[Callable[[], bool]]: ...
 
     def check_stall(self, node: Any, began: float) -> None: ...
 
@@ -228,8 +237,8 @@ class InboxOwner(LaneOwner, Protocol):
     """What the ordered downstream lane asks besides."""
 
     shares_task: bool
-    quick: bool
-    open: bool
+    quick: int
+    open: int
     late_dropped: int
 
     @property
@@ -239,3 +248,10 @@ class InboxOwner(LaneOwner, Protocol):
     @property
     def row(self) -> Row | None:
         """The functions that begin with this node, if it is one."""
+
+    @property
+    def pusher(self) -> Any:
+        """The node whose processor pushes here now; None when frames come from outside."""
+
+    def refresh(self) -> None:
+        """Work out again what has to be looked at."""

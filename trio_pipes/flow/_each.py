@@ -23,7 +23,7 @@ from ._annotations import caller_names, first_annotation, frame_types, given_typ
 from ._chain import Chain
 from ._concurrent import ConcurrentNode
 from ._deadline import deadline_of, has_deadline
-from ._fits import Types, check_takes, in_place_of
+from ._fits import Types, check_takes, in_place_of, names_of
 from ._frames import DataFrame, Direction, Frame, LifecycleFrame
 from ._node import Node
 from ._params import ErrorPolicy, check_error_policy
@@ -31,7 +31,10 @@ from ._processor import FrameProcessor, Recipe
 from ._timeout import timed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._contracts import Run
+    from ._picture import Drawing, Way
 
 __all__ = ["Each", "each"]
 
@@ -196,8 +199,13 @@ class FunctionNode(Node):
         self.generating = False  # an iterator that the function returned is giving its next frame
         self.iterating = False  # there is such an iterator, and it is not at its end
         self.leaving = False  # an interrupt has made what it still has stale
-        if self.chainable:
-            self.process = self._process_by_chain
+
+    def choose_handler(self) -> None:
+        if self.chainable:  # what is watched does not run as a row: each function is told of by itself
+            watched = self.engine.observed is not None
+            self.row = None if watched else self.chain
+            self.handler = self.processor.process_frame if watched else self._process_by_chain
+        super().choose_handler()
 
     def takes_up(self, frame: Frame) -> bool:
         return False
@@ -237,10 +245,7 @@ class FunctionNode(Node):
             await super().accept_lifecycle(frame)
 
     async def _process_by_chain(self, frame: Frame, direction: Direction) -> None:
-        if self.engine.observed:
-            await self.processor.process_frame(frame, direction)
-        else:
-            await self.chain.push_result(self.chain.run_for[frame.__class__](frame))
+        await self.chain.push_result(self.chain.run_for[frame.__class__](frame))
 
     def emit_special(self, frame: Frame) -> None:
         """A system or lifecycle frame that the function returned."""
@@ -301,6 +306,13 @@ class EachProcessor(FrameProcessor):
         check_takes(self.name, self.types, coming)
         return in_place_of(self.types, self.gives, coming)
 
+    def _sketch(self, drawing: Drawing, above: Sequence[Way]) -> Sequence[Way]:
+        kind = "async function" if self.is_async else "function"
+        return drawing.box(self, above, kind="function", about=f"{kind} of {names_of(self.types)}{self._times()}")
+
+    def _times(self) -> str:
+        return ""
+
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
         if direction is not DOWN or not isinstance(frame, self.types):
             await self.push_frame(frame, direction)
@@ -332,6 +344,9 @@ class ConcurrentEachProcessor(EachProcessor):
         super().__init__(fn, types, name, settings)
         self.concurrency = settings.concurrency
         self.ordered = settings.ordered
+
+    def _times(self) -> str:
+        return f", {self.concurrency} at once"
 
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
         """Handle a frame that the function takes; others keep their place without it."""

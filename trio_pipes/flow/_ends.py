@@ -117,8 +117,13 @@ class _End:
     def arrived(self, frame: Frame) -> None:
         """Count it, and tell who watches."""
         self.count += 1
-        if self.engine.observed:
-            self.engine.observed.on_reached(frame, self.direction)
+        self.tell(frame)
+
+    def tell(self, frame: Frame) -> None:
+        """Tell who watches that a frame is here."""
+        watch = self.engine.observed
+        if watch is not None and watch.reached is not None:
+            watch.reached(frame, self.direction)
 
     def busy(self) -> bool:
         return bool(self.lane.q or self.lane.active)
@@ -171,8 +176,7 @@ class Sink(_End):
             if not self.engine.over:
                 frame.reached.set()
             return
-        if self.engine.observed:
-            self.engine.observed.on_reached(frame, self.direction)
+        self.tell(frame)
         full = self.offer(frame)
         if isinstance(frame, Heartbeat):
             frame.reached()  # where an output is full it is left out: one that nobody reads must not pile them up

@@ -38,12 +38,13 @@ from ._setup import Lifespan, flat, wait_cleaned_up
 from ._turn import turn_of_this_run
 
 if TYPE_CHECKING:
-    from ._contracts import FrameObserver, Owner
+    from ._contracts import Owner
     from ._lane import Lane
     from ._node import Node
     from ._opened import Held
     from ._params import PipelineParams
     from ._turn import Turn
+    from ._watch import FrameWatch
 
 __all__ = ["Engine"]
 
@@ -72,9 +73,10 @@ class Engine:
         self.nodes = graph.nodes
         self.start = StartFrame()
         self.last: EndFrame | StopFrame | None = None
-        self.observed: FrameObserver | None = None
+        self.observed: FrameWatch | None = None
         self.over = False  # cancelled, failed or torn down: pushes do nothing any more
         self.running = False  # handlers may run
+        self._attached = False  # the nodes are wired
         self.done = False  # everything is torn down
         self.lanes: dict[Task, Lane] = {}  # the lanes that are served, by the task that does
         self.broken_off = False  # it has not come to its end
@@ -87,6 +89,7 @@ class Engine:
         self._ending = trio.Event()
         self._last_at_sink = False
         self._quiet = trio.Event()
+        self._when_idle: list[Callable[[], bool]] = []  # asked at such a moment, until one has set something going
 
     # -- the run
 
@@ -99,6 +102,7 @@ class Engine:
         self._on_started = on_started
         with turn_of_this_run() as self.turn:
             self.graph.attach(self)
+            self._attached = True
             # One works, and one comes to see whether it is held up; where only one lane is ever busy, nobody need wait
             # for that.
             self.pool = Pool(self, spare=2 if sum(node.has_own_lane for node in self.nodes) > 1 else 1)
@@ -114,7 +118,7 @@ class Engine:
                 raise
             finally:
                 self.over = True
-                self.running = False
+                self.running = self._attached = False
                 self.done = True
                 for node in self.nodes:
                     node.inbox.let_go()
@@ -191,13 +195,13 @@ class Engine:
             for ready in waiting.values():
                 await ready.wait()
         if scope.cancelled_caught:
-            stuck = ", ".join(repr(node.name) for node, ready in waiting.items() if not ready.is_set())
-            await self._give_up(
-                SetupTimeout(
-                    f"{self.name}: set-up of {stuck} has not finished within setup_timeout "
-                    f"({self.params.setup_timeout:g} s, since {began:.3f} s on Trio's clock)"
-                )
+            stuck = [node for node, ready in waiting.items() if not ready.is_set()]
+            error = SetupTimeout(
+                f"{self.name}: set-up of {', '.join(repr(node.name) for node in stuck)} has not finished within "
+                f"setup_timeout ({self.params.setup_timeout:g} s, since {began:.3f} s on Trio's clock)"
             )
+            if not all(node.engine.loses(node, error, None) for node in stuck):
+                await self._give_up(error)
 
     async def _start(self, feed: Callable[[], None]) -> None:
         self.running = True
@@ -278,12 +282,13 @@ class Engine:
         else:
             self.owner.interrupt_refused()
 
-    def observe(self, observer: FrameObserver | None) -> None:
+    def observe(self, watch: FrameWatch | None) -> None:
         """Begin or stop to tell of each frame."""
-        self.observed = observer
-        if self.running:
+        self.observed = watch
+        if self._attached:
+            self.graph.wire()
             for node in self.nodes:
-                node.refresh()
+                node.watch_changed()
 
     # -- what nodes and lanes tell
 
@@ -305,6 +310,18 @@ class Engine:
         """An error that ends the run."""
         self._errors.extend(flat(exc))
         self.cancel(f"{self.name} failed: {exc!r}")
+
+    def can_lose(self) -> bool:
+        """Whether the run can go on without what is in here: it is all there is."""
+        return False
+
+    def loses(self, node: Any, exc: Exception, frame: Frame | None) -> bool:
+        """Whether the run goes on without a processor that has failed, on a frame or in its set-up: not here."""
+        return False
+
+    def is_set_up(self, node: Any, seconds: float) -> None:
+        """The set-up of a node's processor is over."""
+        self.owner.set_up(node.processor, seconds)
 
     def fail_with(self, frame: ErrorFrame) -> None:
         """A fatal `ErrorFrame` ends the run with its exception, or with its text."""
@@ -329,12 +346,23 @@ class Engine:
         self._last_at_sink = True
         self.check_quiet()
 
+    @property
+    def whole(self) -> Engine:
+        """The run that all processors of the pipeline are in."""
+        return self
+
+    def when_idle(self, frame: Frame) -> list[Callable[[], bool]]:
+        """Who is asked when no frame is in a lane and no handler works, because of a lifecycle frame that is kept."""
+        return self._when_idle
+
     def check_quiet(self) -> None:
         """Whether the run is over: the last frame is out, and nothing is left to do."""
         if self._last_at_sink and not self._quiet.is_set():
             ends = (self.graph.sink, self.graph.source)
             if not any(node.busy() for node in self.nodes) and not any(end.busy() for end in ends):
                 self._quiet.set()
+        elif self._when_idle and not self.over and not any(node.busy() for node in self.nodes):
+            any(call() for call in tuple(self._when_idle))
 
     def check_stall(self, node: Node, began: float) -> None:
         """Name the handler that has kept the loop from turning; `began` as `time.perf_counter` gives it."""

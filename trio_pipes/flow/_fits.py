@@ -44,7 +44,7 @@ def check_takes(name: str, types: Types, coming: Types | None) -> None:
         return
     if types and not any(_may_be_one_of(t, coming) for t in types):
         raise ConfigurationError(
-            f"{name!r} takes {_names(types)}, and none can come to it: what is above it gives {_names(coming)}"
+            f"{name!r} takes {names_of(types)}, and none can come to it: what is above it gives {names_of(coming)}"
         )
 
 
@@ -52,7 +52,7 @@ def check_gives(name: str, types: Types, coming: Types | None) -> None:
     """Raise `ConfigurationError` when what a pipeline is said to give cannot come out of it."""
     for wanted in types:
         if coming is not None and issubclass(wanted, DataFrame) and not _may_be_one_of(wanted, coming):
-            raise ConfigurationError(f"{name!r} is said to give {wanted.__name__}, and gives {_names(coming)}")
+            raise ConfigurationError(f"{name!r} is said to give {wanted.__name__}, and gives {names_of(coming)}")
 
 
 def in_place_of(taken: Types, given: Types | None, coming: Types | None) -> Types | None:
@@ -70,7 +70,7 @@ def come_to_route(name: str, value: type[Frame], coming: Types | None) -> Types 
     entering = tuple(t if issubclass(t, value) else value for t in coming if _may_be_both(t, value))
     if not entering:
         raise ConfigurationError(
-            f"{name!r} has a route for {value.__name__}, and none can come to it: what is above it gives {_names(coming)}"
+            f"{name!r} has a route for {value.__name__}, and none can come to it: what is above it gives {names_of(coming)}"
         )
     return entering
 
@@ -91,5 +91,5 @@ def _family(cls: type[Frame]) -> Iterator[type[Frame]]:
         yield from _family(derived)
 
 
-def _names(types: Types) -> str:
+def names_of(types: Types) -> str:
     return " or ".join(t.__name__ for t in types) or "no data frames"

@@ -11,14 +11,13 @@ from ._block_node import BlockNode
 from ._branches import Join, JoinSide
 from ._chain import Chain
 from ._concurrent import ConcurrentNode
+from ._content import HasContent, HoldsContent
 from ._each import FunctionNode
 from ._ends import Sink, Source
 from ._hop import make_push, make_put
 from ._node import Node
 from ._pause import end_pauses
 from ._pipeline import Branches, Composite, Pipeline, refuse_twice
-from ._slot import SlotEnd, SlotNode
-from ._switchable import Switchable
 
 if TYPE_CHECKING:
     from ._contracts import Run
@@ -33,7 +32,7 @@ class Graph:
     def __init__(self, pipeline: FrameProcessor, *, fuse: bool) -> None:
         self.source = Source()
         self.sink = Sink()
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._fuse = fuse
         self._main = self.make_section(pipeline, self.source, self.sink)
         self.first = self._main.nodes[0]
@@ -47,12 +46,16 @@ class Graph:
 
     def attach(self, engine: Run) -> None:
         """Begin a run: fresh lanes, and each processor's push made for its place."""
-        if isinstance(self._pipeline, Composite):
-            refuse_twice(self._pipeline)  # what is in the slots may have changed since it was built
+        if isinstance(self.pipeline, Composite):
+            refuse_twice(self.pipeline)  # what is in the slots may have changed since it was built
         self.source.attach(engine)
         self.sink.attach(engine)
         self._main.attach(engine)
         self.gather()
+
+    def wire(self) -> None:
+        """Make each processor's push and handler anew: somebody begins or stops to watch."""
+        self._main.wire()
 
     def detach(self) -> None:
         for node in self.nodes:
@@ -83,7 +86,7 @@ class _Section:
 
     def __init__(self, graph: Graph, processor: FrameProcessor, above: Any, below: Any, *, fuse: bool) -> None:
         self.nodes: list[Node] = []
-        self.joins: list[Join | SlotEnd] = []
+        self.joins: list[Any] = []
         self._graph = graph
         self._fuse = fuse
         last, _ = self._place(processor, above, None)
@@ -96,14 +99,16 @@ class _Section:
         """Its nodes, and those of what is in its slots."""
         for node in self.nodes:
             yield node
-            if isinstance(node, SlotNode):
-                yield from node.content.section.all_nodes()
+            if isinstance(node, HoldsContent):
+                for content in node.contents():
+                    yield from content.section.all_nodes()
 
-    def all_joins(self) -> Iterator[Join | SlotEnd]:
+    def all_joins(self) -> Iterator[Any]:
         yield from self.joins
         for node in self.nodes:
-            if isinstance(node, SlotNode):
-                yield from node.content.section.all_joins()
+            if isinstance(node, HoldsContent):
+                for content in node.contents():
+                    yield from content.section.all_joins()
 
     def attach(self, run: Run) -> None:
         """Begin a run."""
@@ -115,11 +120,24 @@ class _Section:
             join.attach(run)
         for node in self.nodes:
             node.attach(run)
+        self._wire()
+
+    def wire(self) -> None:
+        """Make the ways of frames through these nodes and those in their slots anew."""
+        self._wire()
+        for node in self.nodes:
+            if isinstance(node, HoldsContent):
+                for content in node.contents():
+                    content.section.wire()
+
+    def _wire(self) -> None:
+        for node in self.nodes:
+            node.choose_handler()
         for node in reversed(self.nodes):
             node.push = make_push(node)
             if isinstance(node, FunctionNode) and node.chainable:
                 node.chain.put = make_put(node.tail)
-            node.processor._bind(node)
+            node.bind()
 
     def detach(self) -> None:
         for node in self.all_nodes():
@@ -135,8 +153,11 @@ class _Section:
             return above, head
         if isinstance(processor, Branches):
             return self._place_branches(processor, above), None
-        if isinstance(processor, Switchable):
-            return self._place_slot(processor, above), None
+        if isinstance(processor, HasContent):
+            holder, end = processor._make_ends(self._graph)
+            self._place_alone(holder, above)
+            self.joins.append(end)
+            return end, None
         processor._check_settings()
         node = processor._node_class(processor)
         self.nodes.append(node)
@@ -153,12 +174,6 @@ class _Section:
             _link(last, join_side)
             join.fuses = join.fuses and (isinstance(last, Node) or (isinstance(last, Join) and last.fuses))
         return join
-
-    def _place_slot(self, slot: Switchable, above: Any) -> SlotEnd:
-        end = SlotEnd()
-        self._place_alone(SlotNode(slot, self._graph, end), above)
-        self.joins.append(end)
-        return end
 
     def _place_alone(self, node: Node, above: Any) -> None:
         """A node that has a task of its own, and its own ways of handing frames down."""

@@ -1,21 +1,4 @@
-"""The short way of a push, made for what stands below the pusher.
-
-# The hot path.
-#
-# Most pushes are an ordinary frame going down, at a moment when nothing else is up. Two looks tell:
-#
-#   frame.interruptible   only ordinary frames are. `is True` also turns away a frame *class* pushed by mistake,
-#                         whose attribute is a descriptor.
-#   node.quick            set (to `node.open`) by whoever hands the node a frame, taken away by the first push,
-#                         cleared by whatever must be noticed: an interrupt, a cancel, the end, an observer, a
-#                         neighbour that may not be handed frames. So a handler that pushes on and on comes by
-#                         `push_slow`, where it gives way to others.
-#
-# A frame may be handed over within the task only by the task that serves the head, because another task's
-# handler could not be stopped by the head's cancel scope. A processor that has a `lifespan` may have helper
-# tasks that push; there `cr_running` of the serving task's coroutine tells who it is, for a third of what asking
-# Trio for the current task costs. Lanes that are served by themselves close the short way while they are.
-"""
+"""Which way the pushes of a node take: chosen by what stands below it, and by whether somebody watches."""
 
 from __future__ import annotations
 
@@ -26,6 +9,8 @@ from ._ends import Sink
 from ._frames import Direction, Frame
 from ._node import Node
 from ._processor import FrameProcessor
+from ._short_ways import to_chain, to_inbox, to_neighbour, to_sink
+from ._watched_ways import watched_to_function, watched_to_inbox, watched_to_neighbour, watched_to_sink
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,17 +23,18 @@ DOWN = Direction.DOWNSTREAM
 def make_push(node: Node) -> Callable[..., Awaitable[None]]:
     """The push of a node whose neighbours are known; those below it must have theirs already."""
     below = node.below
+    watched = node.engine.observed is not None
     if isinstance(below, Sink):
-        return _to_sink(node, below)
+        return (watched_to_sink if watched else to_sink)(node, below)
     if isinstance(below, FunctionNode) and below.fused:
-        push = _to_chain(node, below)
-        return _guarded(node, push) if _may_have_helpers(node.processor) else push
-    if isinstance(below, Node):
-        if not below.shares_task:
-            return _to_inbox(node, below)
-        push = _to_neighbour(node, below)
-        return _guarded(node, push) if _may_have_helpers(node.processor) else push
-    return node.push_slow
+        push = (watched_to_function if watched else to_chain)(node, below)
+    elif isinstance(below, Node) and below.shares_task:
+        push = (watched_to_neighbour if watched else to_neighbour)(node, below)
+    elif isinstance(below, Node):
+        return (watched_to_inbox if watched else to_inbox)(node, below)
+    else:
+        return node.push_slow
+    return _guarded(node, push) if _may_have_helpers(node.processor) else push
 
 
 def make_put(node: Node) -> Callable[[Frame], bool]:
@@ -57,7 +43,7 @@ def make_put(node: Node) -> Callable[[Frame], bool]:
     if isinstance(below, Sink):
 
         def to_sink(frame: Frame) -> bool:  # noqa: ARG001
-            if node.open and not below.outputs:
+            if node.open is True and not below.outputs:
                 below.count += 1
                 return True
             return False
@@ -69,7 +55,7 @@ def make_put(node: Node) -> Callable[[Frame], bool]:
 
         def to_inbox(frame: Frame) -> bool:
             depth = len(q)
-            if node.open and depth < inbox.limit:
+            if node.open is True and depth < inbox.limit:
                 q.append(frame)
                 if depth >= inbox.peak:
                     inbox.peak = depth + 1
@@ -86,58 +72,6 @@ def _may_have_helpers(processor: object) -> bool:
     return getattr(type(processor), "lifespan", None) is not FrameProcessor.lifespan
 
 
-def _to_inbox(node: Node, below: Node) -> Callable[..., Awaitable[None]]:
-    inbox = below.inbox
-    q = inbox.queue()
-
-    async def push(frame: Frame, direction: Direction = DOWN) -> None:
-        try:
-            ordinary = node.quick and frame.interruptible is True and direction is DOWN
-        except AttributeError:
-            ordinary = False  # no frame: push_slow says so
-        if not ordinary:
-            await node.push_slow(frame, direction)
-            return
-        node.quick = False
-        depth = len(q)
-        if depth < inbox.limit:
-            q.append(frame)
-            if depth >= inbox.peak:
-                inbox.peak = depth + 1
-            if not inbox.active:
-                inbox.start()
-        else:
-            await inbox.put_or_wait(frame)
-
-    return push
-
-
-def _to_neighbour(node: Node, below: Node) -> Callable[..., Awaitable[None]]:
-    process = below.process
-
-    async def push(frame: Frame, direction: Direction = DOWN) -> None:
-        try:
-            ordinary = node.quick and frame.interruptible is True and direction is DOWN
-        except AttributeError:
-            ordinary = False  # no frame: push_slow says so
-        if not ordinary:
-            await node.push_slow(frame, direction)
-            return
-        node.quick = False
-        below.frame = frame
-        below.quick = below.open
-        try:
-            await process(frame, DOWN)
-        except Exception as exc:  # noqa: BLE001  (it is the neighbour's and is handed on there)
-            below.failed(exc, frame)
-        finally:
-            below.frame = None
-            if below.attention:
-                below.look_up()
-
-    return push
-
-
 def _guarded(node: Node, push_on: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     lane: Any = node.head.inbox
 
@@ -147,53 +81,5 @@ def _guarded(node: Node, push_on: Callable[..., Awaitable[None]]) -> Callable[..
         except AttributeError:
             mine = False  # nobody serves
         await (push_on if mine else node.push_slow)(frame, direction)
-
-    return push
-
-
-def _to_chain(node: Node, first: FunctionNode) -> Callable[..., Awaitable[None]]:
-    chain = first.chain
-    run_for = chain.run_for
-    tail = first.tail
-    push_on = tail.push
-
-    async def push(frame: Frame, direction: Direction = DOWN) -> None:
-        try:
-            ordinary = node.quick and not chain.busy and frame.interruptible is True and direction is DOWN
-        except AttributeError:
-            ordinary = False
-        if not ordinary:
-            await node.push_slow(frame, direction)
-            return
-        node.quick = False
-        node.chaining = True
-        try:
-            result = run_for[frame.__class__](frame)
-            tail.quick = tail.open
-            if isinstance(result, Frame):
-                await push_on(result)
-            elif result is not None:
-                await chain.push_each(result, node)  # type: ignore[arg-type]  # any node can read
-        finally:
-            node.chaining = False
-            if node.attention:
-                node.look_up()
-
-    return push
-
-
-def _to_sink(node: Node, sink: Sink) -> Callable[..., Awaitable[None]]:
-    async def push(frame: Frame, direction: Direction = DOWN) -> None:
-        try:
-            ordinary = node.quick and frame.interruptible is True and direction is DOWN
-        except AttributeError:
-            ordinary = False
-        if not ordinary:
-            await node.push_slow(frame, direction)
-            return
-        node.quick = False
-        sink.count += 1
-        if sink.outputs:
-            await sink.deliver(frame)
 
     return push

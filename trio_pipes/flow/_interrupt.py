@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ._graph import Graph
     from ._lane import Lane
 
-__all__ = ["interrupt_all", "lane_of"]
+__all__ = ["interrupt_all", "lane_of", "stop"]
 
 
 def lane_of(lanes: Mapping[Task, Lane], task: Task | None) -> Lane | None:
@@ -50,7 +50,7 @@ def interrupt_all(graph: Graph, lanes: Mapping[Task, Lane], asker: Lane | None) 
             node.inbox.admit_uninterruptible()
     for lane in tuple(lanes.values()):
         if lane is not asker:
-            _stop(lane)
+            stop(lane)
     graph.first.engine.pool.after_others = True  # those who are stopped are not behind those who are told
     if asker is not None:
         _stop_those_above(asker)
@@ -65,19 +65,22 @@ def interrupt_all(graph: Graph, lanes: Mapping[Task, Lane], asker: Lane | None) 
         _announce(node, frame, asker)
 
 
-def _stop(lane: Lane) -> None:
-    """Stop the handler of a lane if the frame in its hand is stale."""
+def stop(lane: Lane, *, kept_too: bool = False) -> bool:
+    """Stop the handler of a lane if the frame in its hand is stale (`kept_too`: or uninterruptible); whether it is."""
     frame, node = lane.frame, lane.node
-    if not isinstance(node, Node) or lane.urgent or lane.stop or frame is None or not frame.interruptible:
-        return
+    if not isinstance(node, Node) or lane.urgent or lane.stop or frame is None:
+        return False
+    if not (frame.interruptible or kept_too):
+        return False
     if isinstance(node, BlockNode) and lane is node.inbox:
         node.became_stale()
-        return
+        return True
     _doom(lane, _stack(lane, node))
     lane.stop = True
     node.refresh()
     assert lane.scope is not None
     lane.scope.cancel(reason=f"interrupt of {node.engine.name}")
+    return True
 
 
 def _stack(lane: Lane, node: Node) -> list[Node]:
@@ -99,20 +102,24 @@ def _stop_those_above(asker: Lane) -> None:
     innermost = handlers[-1]
     rows = [innermost, *innermost.functions]
     generates = any(isinstance(row, FunctionNode) and row.generating for row in rows)  # a generator is the asker
+    reads = generates
     for row in rows:
-        if generates and isinstance(row, FunctionNode) and row.iterating and not row.generating:
-            row.leaving = True  # its frames went before the asker
+        if (generates or innermost.chaining) and isinstance(row, FunctionNode) and row.iterating and not row.generating:
+            row.leaving = reads = True  # its frames went before the asker; what comes of the asker's is still read
     if isinstance(node, BlockNode):
         if node.chaining:  # a function below it is the asker
             node.became_stale()
-            node.attention = not generates
+            node.attention = not reads
         return
     above = handlers if innermost.chaining else handlers[:-1]  # a function below the innermost is the asker then
     if generates and isinstance(innermost, FunctionNode) and innermost.chainable:
         above = handlers[:-1]  # its own generator: nobody waits for it in this handler
     if above:
         _doom(asker, above)
-        innermost.returning, innermost.attention = asker, not generates
+        # While somebody watches a function may wait for the next: the last one that does is the first to return.
+        waiting = [row for row in innermost.functions if row.chaining and row.head is innermost.head]
+        last = waiting[-1] if waiting else innermost
+        last.returning, last.attention = asker, not reads
 
 
 def _doom(lane: Lane, handlers: list[Node]) -> None:

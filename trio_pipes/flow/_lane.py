@@ -23,7 +23,7 @@ from ._frames import Direction, Frame
 from ._turn import FRAMES_A_TURN
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ._contracts import InboxOwner, LaneOwner, Row, Serves
 
@@ -31,6 +31,11 @@ __all__ = ["Inbox", "Lane"]
 
 # Stands for the queue of a lane that nothing has ever come to: a deque takes 700 bytes.
 NOTHING: Any = ()
+
+
+# Who waits for room, with which frame, and what comes in behind that one without its waiting for each.
+Waiting = tuple[Task, Frame, deque[Frame]]
+NOTHING_MORE: deque[Frame] = deque(maxlen=0)
 
 
 class Lane:
@@ -143,7 +148,7 @@ class Lane:
 class Inbox(Lane):
     """The ordered downstream lane: bounded, so the one who pushes waits when it is full."""
 
-    __slots__ = ("attention", "bound", "coro", "fresh", "fresh_turn", "limit", "terminal", "waiting")
+    __slots__ = ("attention", "bound", "coro", "fresh", "fresh_turn", "limit", "outdated", "terminal", "waiting")
 
     node: InboxOwner
 
@@ -153,8 +158,9 @@ class Inbox(Lane):
         # What the hot path compares with. While somebody waits it is 0, so that nobody pushes in before
         # them; until StartFrame has been handled nobody waits at all.
         self.limit = bound
-        self.waiting: list[tuple[Task, Frame]] = []
+        self.waiting: list[Waiting] = []
         self.attention = False  # there is more to look at than the next frame
+        self.outdated = False  # whoever drains it has the handler of before
         self.fresh = self.fresh_turn = 0  # frames that came from outside, in which turn
         self.terminal = False  # EndFrame or StopFrame has gone through
         self.coro: Any = None  # of the task that serves: `cr_running` tells whether it is the one running
@@ -184,8 +190,11 @@ class Inbox(Lane):
         self.q.extend(reversed(new))
         return dropped
 
-    async def put_or_wait(self, frame: Frame) -> None:
-        """Take a frame; when there is no room, wait for it (a cancelled wait takes nothing)."""
+    async def put_or_wait(self, frame: Frame, more: deque[Frame] = NOTHING_MORE) -> None:
+        """Take a frame; when there is no room, wait for it (a cancelled wait takes nothing).
+
+        Of `more`, which are not in the pipeline yet, those come in with it for which there is room then.
+        """
         q = self.queue()
         if len(q) < self.limit:
             q.append(frame)
@@ -196,7 +205,7 @@ class Inbox(Lane):
             return
         self.node.engine.pool.check_here()
         self.peak = max(self.peak, self.bound)
-        entry = (current_task(), frame)
+        entry = (current_task(), frame, more)
         self.waiting.append(entry)
         self.limit = 0
 
@@ -205,7 +214,19 @@ class Inbox(Lane):
             self._nobody_may_wait()
             return Abort.SUCCEEDED
 
-        await wait_task_rescheduled(abort)
+        engine = self.node.engine
+        watch = engine.observed
+        if watch is None or watch.waited is None:
+            await wait_task_rescheduled(abort)
+            return
+        began = trio.current_time()
+        try:
+            await wait_task_rescheduled(abort)
+        finally:
+            watch = engine.observed  # another one, it may be
+            if watch is not None and watch.waited is not None:
+                pusher = self.node.pusher
+                watch.waited(pusher and pusher.processor, frame, trio.current_time() - began)
 
     def _nobody_may_wait(self) -> None:
         if not self.waiting and self.limit == 0:
@@ -219,15 +240,20 @@ class Inbox(Lane):
         """
         q = self.q
         if self.waiting and not q:
-            for task, frame in self.waiting[: self.bound]:
+            entries = self.waiting[: self.bound]
+            room = self.bound - len(entries)  # each comes in with one frame at least
+            for task, frame, more in entries:
                 q.append(frame)
+                while more and room:
+                    q.append(more.popleft())
+                    room -= 1
                 reschedule(task)
             del self.waiting[: self.bound]
             self._nobody_may_wait()
 
     def put_behind_all(self, frame: Frame) -> None:
         """Take a lifecycle frame: at once, and behind those who wait with a frame that was pushed before it."""
-        for task, waiting in self.waiting:
+        for task, waiting, _ in self.waiting:
             self.q.append(waiting)
             reschedule(task)
         self.waiting.clear()
@@ -251,9 +277,23 @@ class Inbox(Lane):
         self._nobody_may_wait()
         return len(stale)
 
+    def withdraw(self, wanted: Callable[[Frame], bool]) -> list[Frame]:
+        """Give back those frames that nobody has begun, of them that are `wanted`; those who wait for room go on."""
+        taken = [frame for frame in self.q if wanted(frame)]
+        if taken:
+            kept = [frame for frame in self.q if not wanted(frame)]
+            self.q.clear()
+            self.q.extend(kept)
+        for task, frame, _ in self.waiting:
+            taken.append(frame)
+            reschedule(task)
+        self.waiting.clear()
+        self._nobody_may_wait()
+        return taken
+
     def let_go(self) -> None:
         """The run is over: whoever waits for room, from outside, waits no more."""
-        for task, _ in self.waiting:
+        for task, _, _ in self.waiting:
             self.node.late_dropped += 1
             reschedule(task)
         self.waiting.clear()
@@ -273,6 +313,9 @@ class Inbox(Lane):
     async def drain(self, until: float) -> None:
         node, q = self.node, self.q
         while q and not self.stop:
+            if self.attention:
+                self.outdated = False
+                node.refresh()  # it may be over
             look = self.attention or node.shares_task
             if look and (node.engine.over or not node.may_take(self) or node.urgent_first(self.direction)):
                 return

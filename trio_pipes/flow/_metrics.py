@@ -1,107 +1,31 @@
-"""What processors measure: the records of a `MetricsFrame`, and who fills them in."""
+"""`ProcessorMetrics`: measures for a processor, and tells of it."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, final
 
-import attrs
 import trio
 
-from trio_pipes._base import FINITE, ConfigurationError, check_count, check_instance, check_number
+from trio_pipes._base import FINITE, ConfigurationError, check_instance, check_number
 
 from ._frames import Frame, MetricsFrame
+from ._measured import Measured
+from ._metrics_records import (
+    LLMTokenUsage,
+    LLMUsageMetrics,
+    MetricsData,
+    ProcessingMetrics,
+    STTUsageMetrics,
+    TTFBMetrics,
+    TTSUsageMetrics,
+)
 
 if TYPE_CHECKING:
-    from ._contracts import Run
+    from ._contracts import Run, Works
+    from ._measured import MetricsStatistics
 
-__all__ = [
-    "LLMTokenUsage",
-    "LLMUsageMetrics",
-    "MetricsData",
-    "ProcessingMetrics",
-    "ProcessorMetrics",
-    "STTUsageMetrics",
-    "TTFBMetrics",
-    "TTSUsageMetrics",
-]
-
-
-@attrs.frozen
-class MetricsData:
-    """A measurement. Derive your own kinds from it, with `@attrs.frozen`."""
-
-    processor: str
-    """The name of the processor that measured."""
-    model: str | None = attrs.field(default=None, kw_only=True)
-    """What it measured, where the processor said so."""
-
-
-@attrs.frozen
-class TTFBMetrics(MetricsData):
-    """Time to first byte: from a request to the first output that answers it."""
-
-    value: float
-    """Seconds."""
-
-
-@attrs.frozen
-class ProcessingMetrics(MetricsData):
-    """The time that a piece of work took."""
-
-    value: float
-    """Seconds."""
-
-
-def _tokens(name: str, value: object) -> None:
-    check_count(f"LLMTokenUsage({name}", value, "a number of tokens, 0 or more", least=0)
-
-
-def _total(usage: LLMTokenUsage) -> int:
-    _tokens("prompt_tokens", usage.prompt_tokens)
-    _tokens("completion_tokens", usage.completion_tokens)
-    return usage.prompt_tokens + usage.completion_tokens
-
-
-@attrs.frozen
-class LLMTokenUsage:
-    """The tokens of one answer of a language model."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int = attrs.Factory(_total, takes_self=True)
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    reasoning_tokens: int | None = None
-
-    def __attrs_post_init__(self) -> None:
-        for field in attrs.fields(LLMTokenUsage):
-            value = getattr(self, field.name)
-            if value is not None or field.default is not None:
-                _tokens(field.name, value)
-
-
-@attrs.frozen
-class LLMUsageMetrics(MetricsData):
-    """What an answer of a language model used."""
-
-    value: LLMTokenUsage
-
-
-@attrs.frozen
-class TTSUsageMetrics(MetricsData):
-    """What was given to a speech synthesiser."""
-
-    value: int
-    """Characters."""
-
-
-@attrs.frozen
-class STTUsageMetrics(MetricsData):
-    """What was given to a speech recogniser."""
-
-    value: float
-    """Seconds of audio."""
+__all__ = ["ProcessorMetrics"]
 
 
 class _Watch:
@@ -132,17 +56,29 @@ class ProcessorMetrics:
     are seconds on Trio's clock. An interrupt ends the measurements that are going on: they report nothing.
     """
 
-    __slots__ = ("_engine", "_name", "_processing", "_push", "_reported_ttfb", "_ttfb", "model")
+    __slots__ = (
+        "_engine",
+        "_measured",
+        "_name",
+        "_processing",
+        "_processor",
+        "_push",
+        "_reported_ttfb",
+        "_ttfb",
+        "model",
+    )
 
-    def __init__(self, name: str, engine: Run, push: Callable[[Frame], Awaitable[None]]) -> None:
+    def __init__(self, processor: Works, engine: Run, push: Callable[[Frame], Awaitable[None]]) -> None:
         self.model: str | None = None
         """Goes into every record from then on: the name of the model in use."""
-        self._name = name
+        self._processor = processor
+        self._name = processor.name
         self._engine = engine
         self._push = push
         self._ttfb = _Watch()
         self._processing = _Watch()
         self._reported_ttfb = False
+        self._measured = Measured()
 
     def __repr__(self) -> str:
         return f"<metrics of {self._name}>"
@@ -153,10 +89,12 @@ class ProcessorMetrics:
         """A request goes out, now or at `at`; one that was measured until now is forgotten."""
         only_first = self._engine.params.report_only_initial_ttfb and self._reported_ttfb
         if self._engine.params.enable_metrics and not only_first:
-            self._ttfb.start(_moment("start_ttfb", at), self._engine.owner.interrupts)
+            self._start(self._ttfb, TTFBMetrics, _moment("start_ttfb", at))
 
     async def stop_ttfb(self, at: float | None = None) -> None:
         """The first output is here. Where no request is measured, or `at` is before it, nothing is reported."""
+        if at is None and self._ttfb.began is None:
+            return
         seconds = self._ttfb.stop(_moment("stop_ttfb", at), self._engine.owner.interrupts)
         if seconds is not None:
             self._reported_ttfb = True
@@ -165,13 +103,19 @@ class ProcessorMetrics:
     def start_processing(self, at: float | None = None) -> None:
         """A piece of work begins."""
         if self._engine.params.enable_metrics:
-            self._processing.start(_moment("start_processing", at), self._engine.owner.interrupts)
+            self._start(self._processing, ProcessingMetrics, _moment("start_processing", at))
 
     async def stop_processing(self, at: float | None = None) -> None:
         """The piece of work is done."""
+        if at is None and self._processing.began is None:
+            return
         seconds = self._processing.stop(_moment("stop_processing", at), self._engine.owner.interrupts)
         if seconds is not None:
             await self.report(ProcessingMetrics(self._name, seconds, model=self.model))
+
+    def _start(self, watch: _Watch, kind: type[MetricsData], at: float) -> None:
+        watch.start(at, self._engine.owner.interrupts)
+        self._engine.owner.measuring(self._processor, kind, at)
 
     # -- usage
 
@@ -192,7 +136,7 @@ class ProcessorMetrics:
 
     async def _used(self, record: MetricsData) -> None:
         if self._engine.params.enable_usage_metrics:
-            await self._push(MetricsFrame(data=[record]))
+            await self._send([record])
 
     # -- any
 
@@ -202,7 +146,17 @@ class ProcessorMetrics:
         if wrong or not records:
             raise ConfigurationError(f"report was given {wrong or records!r}, expected MetricsData records")
         if self._engine.params.enable_metrics:
-            await self._push(MetricsFrame(data=list(records)))
+            await self._send(list(records))
+
+    async def _send(self, records: list[MetricsData]) -> None:
+        for record in records:
+            self._measured.add(record)
+        self._engine.owner.measured(self._processor, records)
+        await self._push(MetricsFrame(data=records))
+
+    def statistics(self) -> MetricsStatistics | None:
+        """What was measured so far in this run, added up; None: nothing."""
+        return self._measured.statistics()
 
 
 def _moment(call: str, at: Any) -> float:

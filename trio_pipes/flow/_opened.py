@@ -62,6 +62,7 @@ class Held:
         self.given_back: trio.Event | None = None
         self.early: deque[tuple[Frame, Direction]] = deque()  # pushed before the first run
         self._processor = processor
+        self._was_lent = False
 
     def open(self, manager: AbstractAsyncContextManager[None] | None) -> None:
         """It belongs to the block from now on."""
@@ -100,6 +101,8 @@ class Held:
         self.check()
         self.node = node
         self.given_back = trio.Event()
+        node.dormant = self._was_lent and self.lifespan is not None
+        self._was_lent = True
         if self.lifespan is not None:
             self.lifespan.node, self.lifespan.holder = node, node.engine
         while self.early:
@@ -205,6 +208,9 @@ class Opened:
         for held in self._held:
             if held.node is not None and held.given_back is not None:
                 await held.given_back.wait()
+
+    def is_set_up(self, node: object, seconds: float) -> None:
+        """There is no run yet that could tell of it."""
 
     def fail(self, exc: Exception) -> None:
         """A lifespan has failed while no run had it: the block is over."""

@@ -83,6 +83,8 @@ def _unusable_policy(_: object, field: attrs.Attribute[Any], value: object) -> N
 
 
 def _frame_types(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, tuple):
+        raise refuse(_call(field), value, "a tuple of frame classes")
     check_classes(_call(field), value, Frame, "a tuple of frame classes")
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
 
-from trio_pipes._base import ConfigurationError
+from trio_pipes._base import ConfigurationError, refuse
 
 from ._branches import ForkNode, Join
 from ._fits import Types, check_gives, check_takes, checked_types
 from ._frames import Frame
 from ._processor import FrameProcessor, Recipe
+
+if TYPE_CHECKING:
+    from ._picture import Drawing, Picture, Way
 
 __all__ = [
     "Branches",
@@ -23,9 +28,11 @@ __all__ = [
     "leaves_of",
     "made",
     "refuse_twice",
+    "sketch_branch",
 ]
 
 Part = FrameProcessor | Recipe
+Rank = Literal["TB", "LR"]
 
 
 class Composite(FrameProcessor):
@@ -38,6 +45,36 @@ class Composite(FrameProcessor):
     def _parts(self) -> Sequence[FrameProcessor]:
         refuse_twice(self)  # what is in the slots may have changed since it was built
         return tuple(self.leaves())
+
+    # -- pictures
+
+    def mermaid(self, *, direction: Rank = "TB") -> str:
+        """A flowchart of what is in here, in Mermaid's language: from top to bottom, or from left to right (`"LR"`).
+
+        Functions are round, blocks have a double side, and what is dashed works in the task of the one before it, where it can.
+        Of a slot it shows what is in it now.
+        """
+        from ._mermaid import mermaid  # few programs draw
+
+        return mermaid(self._picture(direction), direction)
+
+    async def svg(self, *, direction: Rank = "TB") -> str:
+        """The same drawn as SVG, in a child process; from outside Trio, `trio.run(pipeline.svg)`.
+
+        Raises `MissingExtra` without the extra `[pictures]`, and `RuntimeError` where Graphviz fails.
+        """
+        from ._svg import draw_svg
+
+        return await draw_svg(self._picture(direction), direction)
+
+    def _picture(self, direction: object) -> Picture:
+        if direction not in ("TB", "LR"):
+            raise refuse(f"{type(self).__name__}(direction", direction, "'TB', top to bottom, or 'LR', left to right")
+        from ._picture import Drawing
+
+        drawing = Drawing()
+        self._sketch(drawing, ())
+        return drawing.finished()
 
 
 class Pipeline(Composite):
@@ -78,6 +115,15 @@ class Pipeline(Composite):
         for processor in self.processors:
             yield from leaves_of(processor)
 
+    def _sketch(self, drawing: Drawing, above: Sequence[Way]) -> Sequence[Way]:
+        with drawing.group(self.name, "pipeline"):
+            return self._sketch_row(drawing, above)
+
+    def _sketch_row(self, drawing: Drawing, above: Sequence[Way]) -> Sequence[Way]:
+        for processor in self.processors:
+            above = processor._sketch(drawing, above)
+        return above
+
     def _comes_of(self, coming: Types | None) -> Types | None:
         if self.takes is not None:
             check_takes(self.name, self.takes, coming)
@@ -100,6 +146,15 @@ class Branches(Composite):
         for branch in self.branches:
             if branch is not None:
                 yield from branch.leaves()
+
+    def _sketch(self, drawing: Drawing, above: Sequence[Way]) -> Sequence[Way]:
+        with drawing.group(self.name, "branches"):
+            return self._sketch_branches(drawing, above)
+
+    def _sketch_branches(self, drawing: Drawing, above: Sequence[Way]) -> Sequence[Way]:
+        fork = drawing.point(above, "all")
+        ends = [sketch_branch(branch, drawing, fork) for branch in self.branches]
+        return drawing.point([way for end in ends for way in end])
 
     def _comes_of(self, coming: Types | None) -> Types | None:
         ways = []
@@ -155,6 +210,15 @@ def branch_of(where: str, branch: Iterable[Part] | Part) -> Pipeline:
     if isinstance(branch, str) or not isinstance(branch, Iterable):
         raise ConfigurationError(f"{where} was given {branch!r} as a branch, expected a list of processors: [a, b]")
     return Pipeline(branch)
+
+
+def sketch_branch(branch: Pipeline | None, drawing: Drawing, above: Sequence[Way]) -> Sequence[Way]:
+    """A branch, framed if somebody gave it a name."""
+    if branch is None:
+        return above
+    if re.fullmatch(r"Pipeline#\d+", branch.name):
+        return branch._sketch_row(drawing, above)
+    return branch._sketch(drawing, above)
 
 
 def leaves_of(processor: FrameProcessor) -> Iterator[FrameProcessor]:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ._metrics import ProcessorMetrics
+    from ._picture import Drawing, Way
 
 __all__ = ["FrameProcessor", "Recipe"]
 
@@ -273,11 +274,11 @@ class FrameProcessor:
     def metrics(self) -> ProcessorMetrics:
         """Measures this processor's times and usage in the run it is in."""
         node = self._running_node("metrics")
-        from ._metrics import ProcessorMetrics  # most programs measure nothing
-
         known: tuple[Node, ProcessorMetrics] | None = vars(self).get("_metrics")
         if known is None or known[0] is not node:  # made on first use, and afresh for each run
-            known = (node, ProcessorMetrics(self.name, node.engine, self.push_frame))
+            from ._metrics import ProcessorMetrics  # most programs measure nothing
+
+            known = (node, ProcessorMetrics(self, node.engine, self.push_frame))
             vars(self)["_metrics"] = known
         return known[1]
 
@@ -308,6 +309,11 @@ class FrameProcessor:
     def _comes_of(self, coming: Types | None) -> Types | None:
         """The data frame classes that can be below it, when `coming` are above it; None: any. See `_fits`."""
         return None
+
+    def _sketch(self, drawing: Drawing, above: Sequence[Way]) -> Sequence[Way]:
+        """Add it to a picture, below what is above it; gives the ways out of it."""
+        kind = type(self).__name__
+        return drawing.box(self, above, about="" if self.name.startswith(f"{kind}#") else kind)
 
     def _check_settings(self) -> None:
         who = type(self).__name__

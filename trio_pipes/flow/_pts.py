@@ -13,14 +13,25 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from heapq import heapify, heappop, heappush
-from typing import Any, Final
+from typing import Any, ClassVar, Final, cast
 
 import attrs
 import trio
 
 from trio_pipes._base import FINITE, check_count, check_number
 
-from ._frames import DataFrame, Direction, EndFrame, Frame, LifecycleFrame, StartFrame, StopFrame, SystemFrame
+from ._frames import (
+    DataFrame,
+    Direction,
+    EndFrame,
+    FlushMarker,
+    Frame,
+    LifecycleFrame,
+    StartFrame,
+    StopFrame,
+    SystemFrame,
+)
+from ._node import Node
 from ._processor import FrameProcessor
 
 __all__ = ["ReleaseAtPts", "StampPts"]
@@ -57,13 +68,29 @@ class _Held:
     interrupts: int = attrs.field(order=False)  # that had taken effect when it came
 
 
+class _ReleaseNode(Node):
+    """Leaves the marker of a flush to the processor, while that holds what came before it."""
+
+    __slots__ = ()
+
+    async def lifecycle(self, frame: Frame) -> None:
+        if not (type(frame) is FlushMarker and cast("ReleaseAtPts", self.processor)._keeps(frame)):
+            await super().lifecycle(frame)
+
+    async def let_go(self, marker: FlushMarker) -> None:
+        """Hand on one that was kept."""
+        await self._carry_on(marker)
+
+
 class ReleaseAtPts(FrameProcessor):
     """Holds what comes down until the task's clock has reached its `pts`, and lets it out in the order of `pts`.
 
-    Frames without `pts` pass at once, and so does what is urgent or goes up. The end waits for what is held; a `flush`
-    does not. An interrupt drops it, except uninterruptible frames. `limit` frames are held at most; then the one who
+    Frames without `pts` pass at once, and so does what is urgent or goes up. The end waits for what is held, and so does
+    a `flush` for what came before it. An interrupt drops it, except uninterruptible frames. `limit` frames are held at most; then the one who
     pushes waits.
     """
+
+    _node_class: ClassVar[type[Node]] = _ReleaseNode
 
     def __init__(self, limit: int = 1000, *, name: str | None = None) -> None:
         super().__init__(name)
@@ -73,6 +100,7 @@ class ReleaseAtPts(FrameProcessor):
 
     def _empty(self) -> None:
         self._held: list[_Held] = []
+        self._markers: list[tuple[int, FlushMarker]] = []  # each with the arrivals before it
         self._arrivals = 0
         self._leaving = False  # one is on its way out
         self._more = trio.Event()  # something was put in, or taken out by an interrupt
@@ -109,6 +137,18 @@ class ReleaseAtPts(FrameProcessor):
         heappush(self._held, _Held(pts, self._arrivals, frame, self._interrupts()))
         self._more.set()
 
+    def _keeps(self, marker: FlushMarker) -> bool:
+        """Whether a marker has to wait for what is held."""
+        waits = bool(self._held or self._leaving)
+        if waits:
+            self._markers.append((self._arrivals, marker))
+        return waits
+
+    async def _let_markers_go(self) -> None:
+        while self._markers and all(held.arrival > self._markers[0][0] for held in self._held):
+            _, marker = self._markers.pop(0)
+            await cast("_ReleaseNode", self._running_node("process_frame")).let_go(marker)
+
     def _interrupts(self) -> int:
         return self._running_node("process_frame").engine.owner.interrupts
 
@@ -140,6 +180,7 @@ class ReleaseAtPts(FrameProcessor):
         look: _Look | None = None
         while True:
             self._more = trio.Event()
+            await self._let_markers_go()
             if not self._held:
                 look = None
                 await self._more.wait()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from ._frames import Direction, EndFrame, EndTaskFrame, Frame, StartFrame, StopFrame
 from ._processor import FrameProcessor
+
+if TYPE_CHECKING:
+    from ._picture import Drawing, Way
 
 __all__ = ["Reads"]
 
@@ -27,6 +30,9 @@ class Reads(FrameProcessor):
         self._source = source
         self._ends_task = ends_task
         self.has_ended = False
+
+    def _sketch(self, drawing: Drawing, above: Sequence[Way]) -> Sequence[Way]:
+        return drawing.box(self, above, about="async iterable")
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
@@ -70,11 +76,10 @@ class Reads(FrameProcessor):
             await self._read_all()
 
     async def _read_all(self) -> None:
-        source: Any = self._source
+        frames: Any = aiter(self._source)
         assert self._over is not None
         try:
-            async with aclosing(source) if isinstance(source, AsyncGenerator) else nullcontext():
-                frames = aiter(source)
+            async with aclosing(frames) if isinstance(frames, AsyncGenerator) else nullcontext():
                 while (frame := await self._next(frames)) is not _END:
                     await self.push_frame(frame)
         finally:

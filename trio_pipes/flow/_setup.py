@@ -38,6 +38,8 @@ class Holder(Protocol):
 
     def fail(self, exc: Exception) -> None: ...
 
+    def is_set_up(self, node: Place, seconds: float) -> None: ...
+
 
 class Place(Protocol):
     """Where the processor stands."""
@@ -85,11 +87,14 @@ class Lifespan:
                 self.node.name,
                 self.holder.params.cleanup_timeout,
             )
+        self.ready.set()  # who still waits for it waits for others now
 
     async def _hold(self) -> None:
+        began = trio.current_time()
         async with self._manager:
             self._inner.shield = True
             self.ready.set()
+            self.holder.is_set_up(self.node, trio.current_time() - began)
             await self._closing.wait()
             self._inner.deadline = trio.current_time() + self.holder.params.cleanup_timeout
             if self._cancelled:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterable, Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Any, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 from trio_pipes._base import ConfigurationError, check_flag, refuse
 
 from ._branches import ForkNode, ForkSide, Join, JoinSide
 from ._fits import Types, come_to_route
 from ._frames import DataFrame, Frame
-from ._pipeline import Branches, Part, Pipeline, branch_of, branches_of, refuse_twice
+from ._pipeline import Branches, Part, Pipeline, branch_of, branches_of, refuse_twice, sketch_branch
 from ._processor import FrameProcessor, Recipe
 from ._reading import Reads
 from ._sync import SyncForkNode, SyncJoin
+
+if TYPE_CHECKING:
+    from ._picture import Drawing, Way
 
 __all__ = ["Merge", "Route", "SyncParallelPipeline", "Tee", "merge", "route", "tee"]
 
@@ -51,6 +54,11 @@ class SyncParallelPipeline(Branches):
         fork.join = SyncJoin(self, count, in_order=self.order == "branches")
         return fork, fork.join
 
+    def _sketch_branches(self, drawing: Drawing, above: Sequence[Way]) -> Sequence[Way]:
+        fork = drawing.point(above, "all")
+        ends = [sketch_branch(branch, drawing, fork) for branch in self.branches]
+        return drawing.point([way for end in ends for way in end], "in step")
+
 
 # -- tee
 
@@ -79,6 +87,12 @@ class Tee(Branches):
 
     def _come_together(self, ways: Sequence[Types | None]) -> Types | None:
         return ways[0]
+
+    def _sketch_branches(self, drawing: Drawing, above: Sequence[Way]) -> Sequence[Way]:
+        fork = drawing.point(above, "tee")
+        for branch in self.branches[1:]:
+            sketch_branch(branch, drawing, fork)
+        return fork
 
 
 class _TeeJoin(Join):
@@ -161,6 +175,14 @@ class Route(Branches):
     def _make_ends(self) -> tuple[ForkNode, Join]:
         count = len(self.branches)
         return _RouteForkNode(self, count), _RouteJoin(self, count)
+
+    def _sketch_branches(self, drawing: Drawing, above: Sequence[Way]) -> Sequence[Way]:
+        key = "class" if self.key is type else getattr(self.key, "__name__", self.key)
+        (fork,) = drawing.point(above, key, kind="route")
+        labels = [getattr(value, "__name__", value) for value in self.values] + ["default"]
+        ways = [fork._replace(label=label) for label in labels]
+        ends = [sketch_branch(branch, drawing, [way]) for branch, way in zip(self.branches, ways, strict=False)]
+        return drawing.point([way for end in ends for way in end])
 
     def _comes_to(self, branch: int, coming: Types | None) -> Types | None:
         if self.key is not type or branch == len(self.values):
@@ -274,6 +296,10 @@ class Merge(Branches):
     def _make_ends(self) -> tuple[ForkNode, Join]:
         count = len(self.branches)
         return _MergeForkNode(self, count), Join(self, count)
+
+    def _sketch_branches(self, drawing: Drawing, above: Sequence[Way]) -> Sequence[Way]:
+        ends = [sketch_branch(branch, drawing, ()) for branch in self.branches[1:]]
+        return drawing.point([*above, *(way for end in ends for way in end)], "merge")
 
     def _comes_to(self, branch: int, coming: Types | None) -> Types | None:
         return coming if branch == 0 or coming is None else ()

@@ -19,82 +19,27 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import attrs
 import trio
 
-from trio_pipes._base import SetupTimeout
-
+from ._content import Asked, Content, Graph, HoldsContent
 from ._content_run import ContentRun
 from ._frames import Direction, ErrorFrame, Frame, LifecycleFrame, StartFrame
-from ._node import Node
 
 if TYPE_CHECKING:
     from ._contracts import Receiver, Run, Works
     from ._processor import FrameProcessor
 
-__all__ = ["Graph", "Replacement", "Section", "SlotEnd", "SlotNode"]
-
-
-class Section(Protocol):
-    """Nodes that begin and end together."""
-
-    def attach(self, run: Run) -> None: ...
-
-    def detach(self) -> None: ...
-
-    def all_nodes(self) -> Iterator[Node]: ...
-
-    def all_joins(self) -> Iterator[Any]: ...
-
-
-class Graph(Protocol):
-    """What a slot asks of the graph that it is in."""
-
-    def make_section(self, processor: FrameProcessor, above: Any, below: Any) -> Section:
-        """The nodes of a processor, linked to what is above and below."""
-        ...
-
-    def gather(self) -> None:
-        """Look again which nodes there are."""
+__all__ = ["SlotEnd", "SlotNode"]
 
 
 class Slot(Protocol):
     """The processor of the slot's node."""
 
     content: FrameProcessor
-
-
-class Replacement(Awaitable[None]):
-    """A replacement that was asked for. May be awaited, not inside the pipeline: it waits until all is done."""
-
-    def __init__(self, slot: str, inside: Callable[[], bool] | None = None) -> None:
-        self._slot = slot
-        self._inside = inside
-        self._over = trio.Event()
-        self._error: Exception | None = None
-
-    def settle(self, error: Exception | None = None) -> None:
-        """It is done, or will not be; the first word counts."""
-        if not self._over.is_set():
-            self._error = error
-            self._over.set()
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        return self._wait().__await__()
-
-    async def _wait(self) -> None:
-        if self._inside is not None and self._inside():
-            raise RuntimeError(
-                f"awaiting {self._slot}.replace() inside a processor of the same pipeline may wait for itself. "
-                "Call it without await: it takes effect all the same."
-            )
-        await trio.lowlevel.checkpoint()
-        await self._over.wait()
-        if self._error is not None:
-            raise self._error
 
 
 @attrs.define(eq=False)
@@ -105,30 +50,7 @@ class SwapMarker(LifecycleFrame):
     done: trio.Event = attrs.field(factory=trio.Event)
 
 
-class Content:
-    """What is in a slot, in one run."""
-
-    def __init__(self, slot: SlotNode, processor: FrameProcessor, start: StartFrame | None) -> None:
-        self.processor = processor
-        self.run = ContentRun(slot.engine, start)
-        self.top = _Top(slot)
-        self.bottom = _Bottom(slot.end, self.run)
-        self.section = slot.graph.make_section(processor, self.top, self.bottom)
-        self.run.nodes = self.section.all_nodes
-        self.section.attach(cast("Run", self.run))
-
-    def nodes(self) -> list[Node]:
-        return list(self.section.all_nodes())
-
-    def close(self) -> None:
-        """These nodes are part of no run any more."""
-        self.run.closed = True
-        self.section.detach()
-        for node in self.section.all_nodes():
-            node.refresh()
-
-
-class SlotNode(Node):
+class SlotNode(HoldsContent):
     """Hands what comes down to what is in the slot, and sees to its replacement."""
 
     __slots__ = ("asked", "content", "end", "graph", "has_begun")
@@ -145,16 +67,27 @@ class SlotNode(Node):
     def attach(self, engine: Run) -> None:
         super().attach(engine)
         self.has_begun = trio.Event()
-        self.asked: deque[tuple[FrameProcessor, Replacement]] = deque()  # the first one is being worked on
-        self.content = Content(self, cast("Slot", self.processor).content, None)
-        self.process = self._hand_in
+        self.asked: deque[tuple[FrameProcessor, Asked]] = deque()  # the first one is being worked on
+        self.content = self._content(cast("Slot", self.processor).content, None)
+        self.handler = self._hand_in
+
+    def contents(self) -> Iterable[Content]:
+        return (self.content,)
+
+    def _content(self, processor: FrameProcessor, start: StartFrame | None) -> Content:
+        run = ContentRun(self.engine, start)
+        return Content(self.graph, processor, run, _Top(self), _Bottom(self.end, run))
 
     async def _hand_in(self, frame: Frame, direction: Direction) -> None:
         """As the processor would by its push, without the detour at an ordinary moment."""
-        if self.open and frame.interruptible is True:
+        if self.open and frame.interruptible is True and not self.engine.observed:
             await self.below.accept(frame, nowait=False)
         else:
             await self.push_slow(frame, direction)
+
+    @property
+    def may_be_unusable(self) -> bool:
+        return False
 
     def takes_up(self, frame: Frame) -> bool:
         return False
@@ -175,7 +108,7 @@ class SlotNode(Node):
 
     # -- replacing
 
-    def replace(self, processor: FrameProcessor, replacement: Replacement) -> None:
+    def replace(self, processor: FrameProcessor, replacement: Asked) -> None:
         """Begin to replace what is in the slot."""
         if self.engine.over:
             replacement.settle(self._too_late())
@@ -196,7 +129,7 @@ class SlotNode(Node):
             for _, replacement in self.asked:
                 replacement.settle(self._too_late())
 
-    async def _replace(self, processor: FrameProcessor, replacement: Replacement) -> None:
+    async def _replace(self, processor: FrameProcessor, replacement: Asked) -> None:
         try:
             if not self.ended:
                 await self._set_up_and_swap(processor)
@@ -210,58 +143,33 @@ class SlotNode(Node):
     async def _set_up_and_swap(self, processor: FrameProcessor) -> None:
         start = StartFrame()
         start.metadata.update(self.engine.start.metadata)
-        old, new = self.content, Content(self, processor, start)
+        old, new = self.content, self._content(processor, start)
         try:
-            await self._set_up(new)
+            await new.set_up(self.name)
             if self.ended:
                 return
             marker = SwapMarker(content=new)
             self.inbox.queue().appendleft(marker)
             self.inbox.start()
             await marker.done.wait()
-            if new.run.errors:
-                raise _together(new)
+            new.check()
         finally:
             if self.content is not new:
-                await self._give_up(new)  # noqa: ASYNC102
-        await self.engine.leave(old.nodes(), cancelled=False)
-        old.close()
-
-    async def _set_up(self, new: Content) -> None:
-        seconds = self.engine.params.setup_timeout
-        ready: dict[Node, trio.Event] = {}
-        with trio.move_on_after(seconds) as new.run.waiting:
-            ready = self.engine.enter(new.nodes())
-            for event in ready.values():
-                await event.wait()
-        if new.run.errors:
-            raise _together(new)
-        if new.run.waiting.cancelled_caught:
-            stuck = ", ".join(repr(node.name) for node, event in ready.items() if not event.is_set())
-            raise SetupTimeout(f"{self.name}: set-up of {stuck} has not finished within setup_timeout ({seconds:g} s)")
-
-    async def _give_up(self, new: Content) -> None:
-        """The new one does not come into the slot: stop what of it works, and close it."""
-        new.run.stop()
-        leaving = self.engine.leave(new.nodes(), cancelled=True)
-        try:
-            await leaving
-        finally:
-            new.close()
+                await new.give_up()  # noqa: ASYNC102
+        await old.leave()
 
     async def _swap(self, marker: SwapMarker) -> None:
         old, new = self.content, marker.content
         if not new.run.errors:
             new.run.setting_up = False  # from here on there is no way back
-            await old.top.below.accept_lifecycle(old.run.end(f"replaced in {self.name}"))
-            await old.run.ended.wait()
+            await old.end(f"replaced in {self.name}")
             self.end.hold()
             old.run.check_quiet()
             await old.run.quiet.wait()
             self.content = new
             cast("Slot", self.processor).content = new.processor
             self.graph.gather()
-            await new.top.below.accept_lifecycle(new.run.start)
+            await new.begin()
             self.end.let_go()
         marker.done.set()
 
@@ -381,8 +289,3 @@ class SlotEnd:
 
     async def accept_lifecycle(self, frame: Frame) -> None:
         raise AssertionError("what is in the slot hands frames down past its end")
-
-
-def _together(content: Content) -> Exception:
-    errors = content.run.errors
-    return errors[0] if len(errors) == 1 else ExceptionGroup(f"set-up of {content.processor.name} failed", errors)

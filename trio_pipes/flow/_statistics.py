@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
+    from ._contracts import Works
     from ._lane import Lane
+    from ._measured import MetricsStatistics
 
-__all__ = ["LaneStatistics", "NodeStatistics", "lane_statistics"]
+__all__ = ["LaneStatistics", "NodeStatistics", "lane_statistics", "metrics_statistics"]
 
 
 @attrs.frozen
@@ -44,8 +46,16 @@ class NodeStatistics:
     paused: bool = False
     unusable: str | None = None
     """Why it is unusable, or None."""
+    metrics: MetricsStatistics | None = None
+    """What it has measured in this run; None: nothing."""
 
 
 def lane_statistics(lane: Lane | None) -> LaneStatistics:
     """Of a lane that may not have been needed yet."""
     return LaneStatistics(0, 0) if lane is None else LaneStatistics(len(lane.q), lane.peak)
+
+
+def metrics_statistics(processor: Works, node: object) -> MetricsStatistics | None:
+    """What a processor has measured in the run in which it has this node."""
+    known = getattr(processor, "_metrics", None)
+    return known[1].statistics() if known is not None and known[0] is node else None

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator
-from typing import Any, cast, final
+from collections.abc import Awaitable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast, final
 
 from trio_pipes._base import ConfigurationError
 
+from ._content import Asked, Graph, HasContent
 from ._fits import Types
-from ._pipeline import Composite, Part, leaves_of, made
+from ._pipeline import Part, leaves_of, made
 from ._processor import FrameProcessor
-from ._slot import Replacement, SlotNode
+from ._slot import SlotEnd, SlotNode
+
+if TYPE_CHECKING:
+    from ._picture import Drawing, Way
 
 __all__ = ["Switchable"]
 
 
 @final
-class Switchable(Composite):
+class Switchable(HasContent):
     """A slot: a processor (or a pipeline) that can be replaced between two frames while the pipeline runs.
 
     What is in it gets the frames, as if it stood there itself.
@@ -37,6 +41,13 @@ class Switchable(Composite):
         yield self
         yield from leaves_of(self.content)
 
+    def _sketch(self, drawing: Drawing, above: Sequence[Way]) -> Sequence[Way]:
+        with drawing.group(self.name, "slot"):
+            return self.content._sketch(drawing, above)
+
+    def _inner(self) -> Sequence[FrameProcessor]:
+        return (self.content,)
+
     def _comes_of(self, coming: Types | None) -> Types | None:
         self.content._comes_of(coming)
         return None  # who knows what will be in it
@@ -56,16 +67,20 @@ class Switchable(Composite):
         processor, or one that is running already.
         """
         new = self._checked(processor)
-        node = self._node
+        node, call = self._node, f"{self.name}.replace()"
         if node is None or node.engine.done:
             self.content = new
-            replacement = Replacement(self.name)
+            replacement = Asked(call)
             replacement.settle()
             return replacement
         engine: Any = node.engine
-        replacement = Replacement(self.name, engine.is_inside)
+        replacement = Asked(call, engine.is_inside)
         cast("SlotNode", node).replace(new, replacement)
         return replacement
+
+    def _make_ends(self, graph: Graph) -> tuple[SlotNode, SlotEnd]:
+        end = SlotEnd()
+        return SlotNode(self, graph, end), end
 
     def _checked(self, processor: Part) -> FrameProcessor:
         new = made(processor, self.name)

@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import trio
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from ._contracts import Run, Works
     from ._statistics import NodeStatistics
 
-__all__ = ["SyncForkNode", "SyncJoin"]
+__all__ = ["BatchMarker", "SyncForkNode", "SyncJoin"]
 
 
 @attrs.define(eq=False)
 class BatchMarker(FlushMarker):
     """Goes through every branch behind one frame, and no further than the join."""
+
+    branches: Any = None  # the processor that has them
 
 
 class SyncForkNode(ForkNode):
@@ -45,7 +47,7 @@ class SyncForkNode(ForkNode):
 
     def attach(self, engine: Run) -> None:
         super().attach(engine)
-        self.process = self._pass_in_step
+        self.handler = self._pass_in_step
         self.in_branches: Frame | None = None
 
     def in_hand(self) -> tuple[Frame, float] | None:
@@ -61,9 +63,8 @@ class SyncForkNode(ForkNode):
             await checkpoint_if_cancelled()
             self.late_dropped += 1
             return
-        if self.engine.observed:
-            self.engine.observed.on_frame_pushed(self.processor, frame, DOWN)
-        marker = BatchMarker()
+        self.tell_push(frame, DOWN)
+        marker = BatchMarker(branches=self.processor)
         self.in_branches, self.inbox.frame = frame, marker
         self.join.open(marker)
         for side in self.sides:

@@ -15,7 +15,7 @@ from ._params import UnusablePolicy
 if TYPE_CHECKING:
     from ._contracts import Run, Works
 
-__all__ = ["set_unusable", "set_usable"]
+__all__ = ["make_unusable", "set_unusable", "set_usable"]
 
 
 class _MayFail(Protocol):
@@ -48,9 +48,14 @@ def set_unusable(node: _MayFail, reason: str, exception: Exception | None) -> No
         raise TypeError(f"{node.name}.set_unusable(exception={exception!r}): expected an exception")
     if not node.may_be_unusable:
         raise RuntimeError(
-            f"{node.name!r} cannot be unusable by itself: it is a synchronous function (let it raise), or has branches "
-            "(which frames have to go through)"
+            f"{node.name!r} cannot be unusable by itself: it is a synchronous function (let it raise), or is made of "
+            "others, which frames have to go through (say it of one of them)"
         )
+    make_unusable(node, reason, exception)
+
+
+def make_unusable(node: _MayFail, reason: str, exception: Exception | None) -> None:
+    """The same for whoever knows that it can be."""
     engine = node.engine
     if engine.over or engine.done or node.unusable is not None:
         return

@@ -7,6 +7,7 @@ batches; there is a feeder while there is something in it. System frames, and fr
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from threading import get_ident
@@ -51,6 +52,7 @@ class Entrance:
         # The thread of the run, while it is straight and refuses nothing: one look tells.
         self._quick: int | None = None
         self._overflow: list[Frame] = []  # from inside, where nobody may wait
+        self._next_in: deque[Frame] = deque()  # out of the channel, and not in the pipeline yet
         self.refusal: str | None = None  # why nothing more is accepted
         self.broken = False
 
@@ -64,7 +66,7 @@ class Entrance:
         if self._channel is None:
             return 0
         statistics = self._channel[0].statistics()
-        return statistics.current_buffer_used + statistics.tasks_waiting_send
+        return statistics.current_buffer_used + statistics.tasks_waiting_send + len(self._next_in)
 
     # -- in
 
@@ -246,6 +248,7 @@ class Entrance:
         for end in self._channel or ():
             end.close()
         self._kept.clear()
+        self._next_in.clear()
 
     async def mark(self, marker: FlushMarker) -> None:
         """Put a marker behind everything queued so far."""
@@ -282,8 +285,8 @@ class Entrance:
                 elif len(self._inbox.q) + len(item) <= self._inbox.limit:
                     self._inbox.enqueue(item)
                 else:
-                    for frame in item:
-                        await self._into_pipeline(frame)
+                    self._next_in.extend(item)
+                    await self._in_turn(self._next_in)
         except trio.EndOfChannel:
             pass
         except trio.ClosedResourceError:
@@ -291,6 +294,27 @@ class Entrance:
         self._set_straight(True)
         if self.refusal is not None and not self.broken:
             self._at_end()
+
+    async def _in_turn(self, frames: deque[Frame]) -> None:
+        """Wait for room with the first frame; those behind it, as many as the lane holds, come in with it."""
+        while frames:
+            frame = frames.popleft()
+            if isinstance(frame, FlushMarker):
+                self._inbox.enqueue((frame,))
+                continue
+            if len(self._inbox.q) >= self._inbox.limit:
+                self._take_more(frames)
+            await self._inbox.put_or_wait(frame, frames)
+
+    def _take_more(self, frames: deque[Frame]) -> None:
+        """As many as the lane holds, from the channel."""
+        assert self._channel is not None
+        while len(frames) < self._size:
+            try:
+                item = self._channel[1].receive_nowait()
+            except (trio.WouldBlock, trio.EndOfChannel):
+                return
+            frames.extend(item if isinstance(item, list) else (item,))
 
     async def _next(self) -> Frame | list[Frame] | None:
         """What is next in the channel; None: nothing, and nobody is waiting to put something in."""

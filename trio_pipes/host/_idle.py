@@ -2,7 +2,7 @@
 
 # What watching costs, and how it is kept small.
 #
-# To see every frame the watch has to be an observer of frames, and while there is one no push takes the short way.
+# To see every frame the watch has to be told of each, as observers are, and that costs as much as the hop does.
 # At the rate of speech nobody notices. Where frames pour, one look now and then is enough to know that they do: when
 # so many of the frames that count have been seen in a short time, the watch closes its eyes for a moment. If the
 # frames stop within that moment, idling is told that much late: a hundredth of the timeout at most.
@@ -85,18 +85,8 @@ class IdleWatch:
                     self._rewatch()
                 self._seen, self._seen_since = 0, self._last
 
-    # -- as an observer of frames
-
-    def on_frame_pushed(self, processor: FrameProcessor, frame: Frame, direction: Direction) -> None:
-        """A processor pushes a frame."""
-        self.saw(frame)
-
-    def on_frame_handled(self, processor: FrameProcessor, frame: Frame, direction: Direction) -> None:
-        """A processor has handled a frame."""
-        self.saw(frame)
-
-    def on_reached(self, frame: Frame, direction: Direction) -> None:
-        """A frame has come out at an end."""
+    def saw_at(self, processor: FrameProcessor, frame: Frame, direction: Direction) -> None:
+        """A processor pushes a frame, or has handled it."""
         self.saw(frame)
 
 

@@ -14,11 +14,10 @@ from typing import final
 
 import trio
 
-from trio_pipes._base import ConfigurationError, refuse
+from trio_pipes._base import ConfigurationError, refuse, refuse_awaitable
 from trio_pipes.flow import Direction, FlushMarker, Frame, SystemFrame
 
 from ._entrance import Entrance
-from ._observers import refuse_awaitable
 
 __all__ = ["Markers", "OnHandled"]
 

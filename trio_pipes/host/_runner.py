@@ -66,6 +66,10 @@ class RunnerStatistics:
     """How often a worker was made again (see `Restart`), in all."""
     reason: str | None
     """Why it ends, or ended last: the reason that `end()` or `cancel()` was given, or the name of the signal."""
+    observer_errors: tuple[Exception, ...]
+    """What its observers raised: the first thousand."""
+    observer_events_lost: int
+    """Events that its async observers were not told of: their queue was full, or their last second was over."""
 
 
 class PipelineRunner:
@@ -89,7 +93,7 @@ class PipelineRunner:
         check_flag("PipelineRunner(force_gc", force_gc)
         self.id: int = next_id()
         self.name: str = name or default_name(type(self))
-        self._observers = make_observers(self.name, RUNNER_EVENTS, observers)
+        self._observers = make_observers(self, RUNNER_EVENTS, observers)
         sigterm = handle_sigint if handle_sigterm is None else handle_sigterm
         self._signums = [
             signum for signum, wanted in ((signal.SIGINT, handle_sigint), (signal.SIGTERM, sigterm)) if wanted
@@ -198,7 +202,7 @@ class PipelineRunner:
 
         def ready() -> None:
             if self._calls[0] is call:
-                self._observers.tell("on_ready", self)
+                self._observers.tell("on_ready")
             task_status.started(self)
 
         try:
@@ -369,7 +373,7 @@ class PipelineRunner:
         self._observers.remove(observer)
 
     def _tell(self, event: str, worker: Worker, *more: object) -> None:
-        self._observers.tell(event, self, worker, *more)
+        self._observers.tell(event, worker, *more)
 
     def _restarted(self) -> None:
         self._restarts += 1
@@ -384,6 +388,8 @@ class PipelineRunner:
             failed=self._shared.failed,
             restarts=self._restarts,
             reason=self._reason,
+            observer_errors=tuple(self._observers.errors),
+            observer_events_lost=self._observers.lost,
         )
 
     def from_thread(self) -> RunnerFromThread:

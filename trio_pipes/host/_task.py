@@ -85,7 +85,7 @@ class PipelineTask:
         self.clock: BaseClock = SystemClock() if clock is None else clock
         self.resources: Any = resources
         """Whatever the processors should share, as `processor.task.resources`."""
-        self._observers = make_observers(self.name, TASK_EVENTS, observers)
+        self._observers = make_observers(self, TASK_EVENTS, observers)
         self._graph = Graph(pipeline, fuse=not self.params.debug)
         self._answers = Answers(self, self._observers, partial(answer_pushed, self), self._broken_off)
         self._engine = Engine(self._graph, self.params, self._answers)
@@ -118,6 +118,7 @@ class PipelineTask:
         self._claim_run()
         if self._cancelled:
             self._home.leave()
+            self._graph.detach()
             task_status.started(self)
             await trio.lowlevel.checkpoint()
             assert self._result is not None
@@ -128,6 +129,7 @@ class PipelineTask:
         try:
             async with trio.open_nursery() as nursery:
                 self._observers.open(nursery)
+                self._observers.tell("on_starting")
 
                 def started() -> None:
                     self._has_started(nursery)
@@ -136,7 +138,11 @@ class PipelineTask:
                 ran = await outcome.acapture(self._engine.run, nursery, self._feed, started)
                 result = self._conclude(ran)
                 await self._observers.close()
-                result = attrs.evolve(result, observer_errors=tuple(self._observers.errors))
+                result = attrs.evolve(
+                    result,
+                    observer_errors=tuple(self._observers.errors),
+                    observer_events_lost=self._observers.lost,
+                )
                 self._result = result
                 nursery.cancel_scope.cancel(reason=f"{self.name} is over")
         finally:
@@ -155,7 +161,7 @@ class PipelineTask:
         if self._last is not None:
             self._step("ask_end")
         self._watches.begin(nursery, _leaves(self.pipeline))
-        self._observers.tell("on_started", self)
+        self._observers.tell("on_started")
 
     def _claim_run(self) -> None:
         if self._run_called:
@@ -196,7 +202,7 @@ class PipelineTask:
         self._watches.end()
         self._let_go()
         self._result = self._make_result(error)
-        self._observers.tell("on_finished", self, self._result)
+        self._observers.tell("on_finished", self._result)
         return self._result
 
     def _let_go(self) -> None:
@@ -215,6 +221,7 @@ class PipelineTask:
             finished_at=now_or_zero(),
             reported_errors=self._answers.reported_errors,
             observer_errors=tuple(self._observers.errors),
+            observer_events_lost=self._observers.lost,
         )
 
     def _step(self, event: str) -> None:
@@ -313,14 +320,14 @@ class PipelineTask:
         self._cancelled = True
         self._reason = reason
         if self._run_called:
-            self._observers.tell("on_reached_sink", self, CancelFrame(reason=reason))
+            self._observers.tell("on_reached_sink", CancelFrame(reason=reason))
             self._engine.cancel(reason)  # first: the feeder then ends by its cancel
         else:
             self._entrance.break_off("it is cancelled")
             self._step("cancel")
             self._let_go()
             self._result = self._make_result(None)
-            self._observers.tell("on_finished", self, self._result)
+            self._observers.tell("on_finished", self._result)
             self._finished.value = True
         return REQUESTED
 
@@ -419,17 +426,17 @@ class PipelineTask:
     def add_observer(self, observer: object) -> None:
         """Add an observer, also while the task runs; see the documentation.
 
-        Raises `ConfigurationError` when it has a method `on_*` that is no event.
+        Raises `ConfigurationError` when it has a method `on_*` that is no event, or cannot take what it would be given.
         """
         self._home.check("add_observer")
         self._observers.add(observer)
-        self._watches.refresh()
+        if self._started_at is not None and self._result is None:
+            self._observers.tell_one(observer, "on_added")
 
     def remove_observer(self, observer: object) -> None:
         """Remove an observer. Raises `ValueError` for one that is not there."""
         self._home.check("remove_observer")
         self._observers.remove(observer)
-        self._watches.refresh()
 
     def from_thread(self) -> TaskFromThread:
         """A handle of this task for other threads. Raises `RuntimeError` outside of a Trio run."""
@@ -447,7 +454,10 @@ class PipelineTask:
             frames_up=self._graph.source.count,
             push_waiting=self._entrance.waiting(),
             reported_errors=self._answers.reported_errors,
+            observer_errors=tuple(self._observers.errors),
+            observer_events_lost=self._observers.lost,
             processors=tuple(node.statistics() for node in self._graph.nodes) if self._run_called else (),
+            metrics=self._answers.metrics_statistics(),
         )
 
     def _broken_off(self) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
 
 from trio_pipes._base import Table
 from trio_pipes.flow import NodeStatistics
+
+if TYPE_CHECKING:
+    from trio_pipes.flow import MetricsStatistics
 
 __all__ = [
     "FINAL",
@@ -87,7 +90,9 @@ class TaskResult:
     reported_errors: int = 0
     """`ErrorFrame`s that reached the source (see `ErrorPolicy.REPORT`)."""
     observer_errors: tuple[Exception, ...] = ()
-    """What observers raised."""
+    """What observers and `on_handled` functions raised: the first thousand."""
+    observer_events_lost: int = 0
+    """Events that async observers were not told of: their queue was full, or their last second was over."""
 
 
 @attrs.frozen
@@ -104,8 +109,14 @@ class TaskStatistics:
     push_waiting: int
     """Items in the push channel, and those who wait to queue one."""
     reported_errors: int
+    observer_errors: tuple[Exception, ...]
+    """What observers and `on_handled` functions raised: the first thousand."""
+    observer_events_lost: int
+    """Events that async observers were not told of: their queue was full."""
     processors: tuple[NodeStatistics, ...]
     """In pipeline order; empty before the run."""
+    metrics: MetricsStatistics | None = None
+    """What all processors together have measured, those included that were replaced since; None: nothing."""
 
 
 def without_cancelled(error: BaseException) -> BaseException | None:

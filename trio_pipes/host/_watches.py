@@ -13,7 +13,7 @@ from ._heartbeats import Heartbeats
 from ._home import Home
 from ._idle import IdleWatch, WatchedEntrance
 from ._observers import Observers
-from ._task_events import FrameEvents, FrameWatchers
+from ._task_events import FrameWatchers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +32,8 @@ class Watches:
         self._params = task.params
         self._engine = engine
         self._tell = observers.tell
-        self._frames = FrameWatchers(engine, observers, FrameEvents(task, observers))
+        self._frames = FrameWatchers(engine, observers)
+        observers.changed = self._frames.refresh
         self._idle: IdleWatch | None = None
         self._heartbeats: Heartbeats | None = None
         if self._params.idle_timeout is not None:
@@ -71,9 +72,9 @@ class Watches:
     def _is_idle(self) -> None:
         if self._engine.over:  # what still goes on is cleanup, which has a time of its own
             return
-        self._tell("on_idle", self._task)
+        self._tell("on_idle")
         if self._params.cancel_on_idle_timeout:
             self._task.cancel(f"idle for {self._params.idle_timeout:g} s")
 
     def _lost(self, stuck: str) -> None:
-        self._tell("on_heartbeat_lost", self._task, stuck)
+        self._tell("on_heartbeat_lost", stuck)

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final
 
 import trio
 
-from trio_pipes import Direction, EndFrame, Frame, FrameProcessor, StartFrame, StopFrame
+from trio_pipes import BaseClock, Direction, EndFrame, Frame, FrameProcessor, StartFrame, StopFrame
 from trio_pipes._base import are_classes, check_path, outside, refuse
 
 from ._frame_codec import FrameCodec
@@ -58,7 +58,8 @@ class FrameRecorder(FrameProcessor):
         self._changed, self._written = trio.Event(), trio.Event()
         with outside():
             self._file: BinaryIO = await trio.to_thread.run_sync(self._open)
-        clock, failed = self.task.clock, True
+        self._clock: BaseClock | None = None  # of the run that has begun
+        failed = True
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write_on)
@@ -74,12 +75,14 @@ class FrameRecorder(FrameProcessor):
             if failed:
                 self._lines.clear()
             else:
-                self._lines.append(last_line(clock.get_time(), self._count))
+                self._lines.append(last_line(0 if self._clock is None else self._clock.get_time(), self._count))
             with trio.CancelScope(shield=True), outside():
                 await trio.to_thread.run_sync(self._close, self._lines)
 
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
         """Record it, and pass it on."""
+        if isinstance(frame, StartFrame):
+            await self._begin()
         if isinstance(frame, self._types) and not isinstance(frame, StartFrame | EndFrame | StopFrame):
             line = frame_line(self._codec, self.task.clock.get_time(), direction, frame)
             while self._waiting > BACKLOG:
@@ -89,6 +92,17 @@ class FrameRecorder(FrameProcessor):
             self._count += 1
             self._changed.set()
         await self.push_frame(frame, direction)
+
+    async def _begin(self) -> None:
+        if self._clock is not None:  # a run before this one has written, within `async with pipeline:`
+            while self._lines:
+                await self._written.wait()
+            with outside():
+                await trio.to_thread.run_sync(self._empty)
+            self._lines.append(HEADER)
+            self._waiting, self._count = len(HEADER), 0
+            self._changed.set()
+        self._clock = self.task.clock
 
     async def _write_on(self) -> None:
         while True:
@@ -108,6 +122,10 @@ class FrameRecorder(FrameProcessor):
 
     def _open(self) -> BinaryIO:
         return self._path.open("wb", buffering=0)  # a close that has to write could fail again
+
+    def _empty(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
 
     def _write(self, lines: list[bytes]) -> None:
         data = memoryview(b"".join(lines))

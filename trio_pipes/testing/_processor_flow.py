@@ -8,6 +8,7 @@ from time import perf_counter, thread_time
 from typing import Any, Final
 
 import trio
+import trio.testing
 
 from trio_pipes import (
     Direction,
@@ -48,6 +49,7 @@ __all__ = [
     "runs",
     "same_again",
     "same_fused",
+    "same_held_open",
     "same_together",
     "same_with_slow_reader",
     "same_with_small_queues",
@@ -183,6 +185,30 @@ async def same_again(case: Case) -> Iterable[str]:
     subject = case.make()
     await _run(case, subject)
     return _differs(case, await _run(case, subject), "in a second run of the same instance")
+
+
+async def same_held_open(case: Case) -> Iterable[str]:
+    subject = case.make()
+    problems: list[str] = []
+
+    async def several() -> None:
+        async with subject:
+            problems.extend(_differs(case, await _run(case, subject), "held open by `async with`"))
+            problems.extend(_differs(case, await _run(case, subject), "in a second run in one `async with`"))
+            await Trial(case, subject).run(_cut_off)
+            problems.extend(
+                _differs(case, await _run(case, subject), "after a run that was cancelled, in one `async with`")
+            )
+
+    await within(case.timeout, "the runs in one `async with`", several)
+    return problems
+
+
+async def _cut_off(trial: Trial) -> None:
+    puts = list(trial.case.feed())
+    await trial.queue(puts[: len(puts) // 2])
+    await trio.testing.wait_all_tasks_blocked()
+    trial.task.cancel("to see what the next run makes of what is left")
 
 
 async def same_together(case: Case) -> Iterable[str]:

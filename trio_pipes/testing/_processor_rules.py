@@ -21,6 +21,7 @@ from ._processor_flow import (
     runs,
     same_again,
     same_fused,
+    same_held_open,
     same_together,
     same_with_slow_reader,
     same_with_small_queues,
@@ -54,6 +55,9 @@ PROCESSOR_RULES: Final = {
         "It gives the same, and ends, when those who read the outputs are slow.", same_with_slow_reader
     ),
     "reuse": Rule("An instance gives the same in a second run.", same_again),
+    "opened": Rule(
+        "Held open by async with, it gives the same in each run, also after one that was cancelled.", same_held_open
+    ),
     "together": Rule("Two instances that run at the same time do not know of each other.", same_together),
     "stall": Rule("It does not keep Trio's loop from turning.", does_not_stall),
 }

@@ -84,10 +84,12 @@ class WavSink(FrameProcessor):
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Open the file; at the end write what is left and close it."""
-        self._sample_rate: int = self._asked_rate or self.task.params.audio_out_sample_rate
+        self._writer: WavWriter | None = None
         with outside():
             await trio.to_thread.run_sync(prepare)  # what will have to be converted shows with the first frame
-            self._writer = await trio.to_thread.run_sync(WavWriter, self._path, self._sample_rate)
+        if (rate := self._rate()) is not None:
+            await self._open(rate)
+        self._has_begun = False
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._notice_silence)
@@ -97,17 +99,29 @@ class WavSink(FrameProcessor):
             with trio.CancelScope(shield=True), outside():
                 await trio.to_thread.run_sync(self._finish)
 
-    def _finish(self) -> None:
+    def _rate(self) -> int | None:
         try:
-            self._write_blocks(self._blocks)
-        finally:
-            self._writer.close()
+            return self._asked_rate or self.task.params.audio_out_sample_rate
+        except RuntimeError:
+            return None  # `async with pipeline:` sets up before there is a task
+
+    async def _open(self, rate: int) -> None:
+        self._sample_rate = rate
+        with outside():
+            self._writer = await trio.to_thread.run_sync(WavWriter, self._path, rate)
+
+    def _finish(self) -> None:
+        if self._writer is not None:
+            try:
+                self._write_blocks(self._blocks)
+            finally:
+                self._writer.close()
 
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
         """Play sound, pass on everything."""
         match frame:
             case StartFrame():
-                self._started_at = self._until = trio.current_time()
+                await self._begin()
             case OutputAudioFrame():
                 await self._play(frame)
             case EndFrame() | StopFrame():
@@ -117,6 +131,20 @@ class WavSink(FrameProcessor):
     async def on_interrupt(self) -> None:
         """Be silent at once."""
         await self._stop_speaking(interrupted=True)
+
+    async def _begin(self) -> None:
+        """The first run, or, within `async with pipeline:`, one that goes on in the file where the one before was."""
+        if self._writer is None:
+            rate = self._rate()
+            assert rate is not None
+            await self._open(rate)
+        if not self._has_begun:
+            self._has_begun = True
+            self._started_at = self._until = trio.current_time()
+        self._converter = None
+        if self._speaks:  # the run before was cut off
+            self._speaks = False
+            self._spoke = trio.Event()
 
     # -- playing
 
@@ -186,5 +214,6 @@ class WavSink(FrameProcessor):
         del self._blocks[: len(blocks)]
 
     def _write_blocks(self, blocks: list[tuple[int, bytearray]]) -> None:
+        assert self._writer is not None
         for place, audio in blocks:
             self._writer.write(place, bytes(audio))

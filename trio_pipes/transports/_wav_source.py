@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -70,12 +70,9 @@ class WavSource(FrameProcessor):
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Open and check the file."""
-        self._sample_rate: int = self._asked_rate or self.task.params.audio_in_sample_rate
-        self._frame_bytes = 2 * max(1, round(self._frame_seconds * self._sample_rate))
-        with outside():
-            self._reader = await trio.to_thread.run_sync(
-                WavReader, self._path, self._sample_rate, self._frame_bytes, self._tail
-            )
+        self._reader: WavReader | None = None
+        if (rate := self._rate()) is not None:
+            await self._open(rate)
         self._playing = trio.CancelScope()
         self._played: trio.Event | None = None  # it has not begun to play
         try:
@@ -83,13 +80,32 @@ class WavSource(FrameProcessor):
                 yield
                 self._nursery.cancel_scope.cancel(reason=f"{self.name} is closed")
         finally:
-            self._reader.close()
+            if self._reader is not None:
+                self._reader.close()
+
+    def _rate(self) -> int | None:
+        run = self._run()
+        return self._asked_rate or (run.params.audio_in_sample_rate if run is not None else None)
+
+    def _run(self) -> Any:
+        try:
+            return self.task
+        except RuntimeError:
+            return None  # `async with pipeline:` is open before, between and after the runs
+
+    async def _open(self, rate: int) -> None:
+        self._sample_rate = rate
+        self._frame_bytes = 2 * max(1, round(self._frame_seconds * rate))
+        with outside():
+            self._reader = await trio.to_thread.run_sync(WavReader, self._path, rate, self._frame_bytes, self._tail)
+        self._is_new = True
 
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
         """Begin with the start; end between two sentences."""
         match frame:
             case StartFrame():
                 await self._stop_playing()
+                await self._rewind()
                 self._end_asked = self._user_speaks = False
                 await self.push_frame(frame, direction)
                 self._played = trio.Event()
@@ -113,18 +129,29 @@ class WavSource(FrameProcessor):
         self._played = None
         self._playing = trio.CancelScope()
 
+    async def _rewind(self) -> None:
+        """Each run plays the file from its beginning."""
+        rate = self._rate()
+        assert rate is not None
+        if self._reader is not None and (not self._is_new or self._sample_rate != rate):
+            self._reader.close()
+            self._reader = None
+        if self._reader is None:
+            await self._open(rate)
+        self._is_new = False
+
     async def _play(self) -> None:
-        played = self._played
+        task, played = self.task, self._played
         assert played is not None
         try:
             with self._playing as scope:
-                await self._play_all()
+                await self._play_all(task)
         finally:
             played.set()
         if not scope.cancelled_caught:
-            self.task.stop_when_done(f"{os.fspath(self._path)} has been played")
+            task.stop_when_done(f"{os.fspath(self._path)} has been played")
 
-    async def _play_all(self) -> None:
+    async def _play_all(self, task: Any) -> None:
         due = trio.current_time()
         size = self._frame_bytes
         while not self._is_over() and (block := await self._read()):
@@ -135,6 +162,8 @@ class WavSource(FrameProcessor):
                 if self._paced:
                     due += frame.seconds
                     await trio.sleep_until(due)
+                if self._run() is not task:
+                    return  # it was cut off; the next run plays its own
                 await self.push_frame(frame)
 
     def _is_over(self) -> bool:
@@ -142,5 +171,6 @@ class WavSource(FrameProcessor):
 
     async def _read(self) -> bytes:
         """A piece of the file of a whole number of frames, but for the last; empty at the end."""
+        assert self._reader is not None
         with outside():
             return await trio.to_thread.run_sync(self._reader.read)

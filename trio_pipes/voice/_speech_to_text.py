@@ -59,7 +59,10 @@ class SpeechToText(FrameProcessor):
 
     The recogniser hears the sentence while it is spoken, from `lead_in` seconds before the moment in which it was noticed.
     `InputAudioFrame`s end here; everything else passes. No interrupt stops it, for its sound comes from the one who interrupts.
+    It measures from the end of a sentence, as it comes here, to the transcript, and the seconds of audio.
     """
+
+    measures = True
 
     def __init__(self, recogniser: Recogniser, *, lead_in: float = 0.5, name: str | None = None) -> None:
         super().__init__(name)
@@ -72,6 +75,7 @@ class SpeechToText(FrameProcessor):
         self._lead_in_bytes = 2 * round(lead_in * recogniser.sample_rate)
         self._recent = bytearray()
         self._listens = False
+        self._heard_bytes = 0  # of this sentence
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
@@ -88,12 +92,18 @@ class SpeechToText(FrameProcessor):
                 await self.push_frame(frame, direction)
                 self._listens = True
                 await self._open.start()
+                self._heard_bytes = len(self._recent)
                 await self._open.hear(bytes(self._recent))
                 self._recent.clear()
             case UserStoppedSpeakingFrame() if direction is Direction.DOWNSTREAM and self._listens:
                 await self.push_frame(frame, direction)
                 self._listens = False
+                self.metrics.start_ttfb()
+                self.metrics.start_processing()
                 heard = await self._open.finish()
+                await self.metrics.stop_ttfb()
+                await self.metrics.stop_processing()
+                await self.metrics.stt_usage(self._heard_bytes / (2 * self._recogniser.sample_rate))
                 await self.push_frame(TranscriptionFrame(heard.text, heard.confidence, frame.at))
             case _:
                 await self.push_frame(frame, direction)
@@ -105,6 +115,7 @@ class SpeechToText(FrameProcessor):
                 f"{self._recogniser.sample_rate} Hz mono. Set the sample rate of the transport that it comes from."
             )
         if self._listens:
+            self._heard_bytes += len(frame.audio)
             await self._open.hear(frame.audio)
         else:
             self._recent += frame.audio

@@ -28,8 +28,11 @@ class Synthesiser(Protocol):
 class TextToSpeech(FrameProcessor):
     """Turns each `TextFrame` into `OutputAudioFrame`s; everything else passes.
 
-    An interrupt stops the synthesis, and drops what has been synthesised and not been played.
+    An interrupt stops the synthesis, and drops what has been synthesised and not been played. It measures the synthesis and
+    the characters.
     """
+
+    measures = True
 
     def __init__(self, synthesiser: Synthesiser, *, name: str | None = None) -> None:
         super().__init__(name)
@@ -48,7 +51,12 @@ class TextToSpeech(FrameProcessor):
         if not isinstance(frame, TextFrame) or direction is Direction.UPSTREAM:
             await self.push_frame(frame, direction)
         elif frame.text.strip():
+            self.metrics.start_ttfb()
+            self.metrics.start_processing()
             speech = await self._synthesiser.speak(frame.text)
+            await self.metrics.stop_ttfb()
+            await self.metrics.stop_processing()
+            await self.metrics.tts_usage(frame.text)
             size = 2 * round(PIECE * speech.sample_rate)
             for start in range(0, len(speech.audio), size):
                 piece = speech.audio[start : start + size]

@@ -11,7 +11,7 @@ import trio
 from trio_pipes import Direction, Frame, FrameProcessor, PipelineTask, TextFrame
 from trio_pipes.flow import BotStartedSpeakingFrame, BotStoppedSpeakingFrame, UserStartedSpeakingFrame
 from trio_pipes.transports import WavSink
-from trio_pipes.voice import SpeechToText, TranscriptionFrame, VoiceActivity
+from trio_pipes.voice import TranscriptionFrame, UserTurnAggregator, VoiceActivity
 
 from ._dialogue import Dialogue
 
@@ -20,13 +20,14 @@ __all__ = ["Conversation", "Turn"]
 
 @attrs.define(eq=False)
 class Turn:
-    """A sentence of the user's and what came of it. Times are in seconds from the start of the conversation."""
+    """A turn of the user's and what came of it. Times are in seconds from the start of the conversation."""
 
     text: str
     confidence: float
     stopped_at: float
-    """When the last sound of the sentence was heard."""
-    transcript_at: float
+    """When the last sound of it was heard."""
+    over_at: float
+    """When it was the assistant's turn to answer."""
     reply: str = ""
     audio_at: float | None = None
     """When the first sound of the reply was played; None: it was interrupted before."""
@@ -57,7 +58,7 @@ class Conversation:
         match processor, frame:
             case VoiceActivity(), UserStartedSpeakingFrame():
                 self._say("user", "...", at=frame.at - self._start)
-            case SpeechToText(), TranscriptionFrame():
+            case UserTurnAggregator(), TranscriptionFrame():
                 self._take(frame)
             case Dialogue(), TextFrame():
                 self._say("assistant", frame.text)
@@ -85,17 +86,17 @@ class Conversation:
         self.tell(f"{now:7.2f} s  {who:<9}  {what}")
 
     def latency_table(self) -> str:
-        """Per turn, from the end of the sentence: to its transcript, and to the first sound of the reply."""
-        rows = ["latency from the end of speech, in ms    transcript   first audio"]
+        """Per turn, from the last sound of it: to when it was taken to be over, and to the first sound of the reply."""
+        rows = ["latency from the end of speech, in ms     turn over   first audio"]
         rows += [
-            f"  {turn.text[:36]:<38} {_ms(turn.transcript_at - turn.stopped_at)}    {_ms(_after(turn))}"
+            f"  {turn.text[:36]:<38} {_ms(turn.over_at - turn.stopped_at)}    {_ms(_after(turn))}"
             for turn in self.turns
         ]
         if self.turns:
-            heard = [turn.transcript_at - turn.stopped_at for turn in self.turns]
+            ended = [turn.over_at - turn.stopped_at for turn in self.turns]
             answered = [after for turn in self.turns if (after := _after(turn)) is not None]
             answered_median = statistics.median(answered) if answered else None
-            rows.append(f"  {'median':<38} {_ms(statistics.median(heard))}    {_ms(answered_median)}")
+            rows.append(f"  {'median':<38} {_ms(statistics.median(ended))}    {_ms(answered_median)}")
         return "\n".join(rows)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, TypeVar
 
 import attrs
@@ -20,6 +20,9 @@ from trio_pipes.voice import (
     SpeechToText,
     Synthesiser,
     TextToSpeech,
+    UserIdle,
+    UserTurnAggregator,
+    UserTurns,
     VadModel,
     VoiceActivity,
 )
@@ -28,8 +31,9 @@ from ._conversation import Conversation
 from ._dialogue import Dialogue
 from ._sentences import COMMANDS
 from ._stalls import StallMeter, Stalls
+from ._turns import HEARING, IDLE_AFTER, Patience, still_there
 
-__all__ = ["Models", "Outcome", "Pace", "converse", "run_paced"]
+__all__ = ["Models", "Outcome", "Pace", "assistant", "converse", "run_paced"]
 
 Pace = Literal["real", "fast"]
 T = TypeVar("T")
@@ -59,24 +63,39 @@ class Outcome:
     """Why it ended."""
 
 
-async def converse(
-    wav: str | os.PathLike[str], out: str | os.PathLike[str], tell: Callable[[str], None], models: Models
-) -> Outcome:
-    """Play a WAV file to the assistant, and what it answers into another."""
-    dialogue = Dialogue()
-    conversation = Conversation(tell)
-    meter = StallMeter()
-    pipeline = Pipeline(
+def assistant(wav: str | os.PathLike[str], out: str | os.PathLike[str], dialogue: Dialogue, models: Models) -> Pipeline:
+    """The pipeline: from what is heard to what is said."""
+    return Pipeline(
         [
             WavSource(wav),
-            VoiceActivity(models.vad),
+            VoiceActivity(models.vad, rules=HEARING, interrupts=False),
             SpeechToText(models.recogniser),
+            UserTurns(stop=[Patience()]),
+            UserTurnAggregator(),
+            UserIdle(IDLE_AFTER, still_there, max_retries=2),
             dialogue,
             TextToSpeech(models.voice),
             WavSink(out),
         ]
     )
-    task = PipelineTask(pipeline, PipelineParams(allow_interruptions=True), observers=[conversation, meter])
+
+
+async def converse(
+    wav: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    tell: Callable[[str], None],
+    models: Models,
+    observers: Sequence[object] = (),
+) -> Outcome:
+    """Play a WAV file to the assistant, and what it answers into another."""
+    dialogue = Dialogue()
+    conversation = Conversation(tell)
+    meter = StallMeter()
+    task = PipelineTask(
+        assistant(wav, out, dialogue, models),
+        PipelineParams(allow_interruptions=True),
+        observers=[conversation, meter, *observers],
+    )
     await PipelineRunner().run(task)
     result = await task.wait_finished()
     return Outcome(conversation, dialogue, meter.result(), result.reason)

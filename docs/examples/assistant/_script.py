@@ -35,12 +35,12 @@ SCRIPT: Final = (
     Line("switch on the living room light please", pause=6.0),  # the timer goes off after the answer
     Line("the weather is lovely in the garden today", understood=False),
     Line("which lights are on"),
-    Line("turn off all the lights"),
+    Line("turn off all the lights", pause=14.0),  # and nothing: the assistant asks
     Line("set a timer for five minutes"),
     Line("how much time is left"),
     Line("thank you", pause=3.0),
 )
-"""A conversation with everything in it: a barge-in, a timer that goes off, a sentence that is not understood."""
+"""A conversation with everything in it: a barge-in, a timer that goes off, a sentence that is not understood, a long silence."""
 
 OUTSIDE: Final = tuple(
     Line(text, pause=3.0, understood=False)
