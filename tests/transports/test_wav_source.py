@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from trio_pipes import (
     ConfigurationError,
@@ -218,6 +219,7 @@ async def test_what_is_read_too_late_is_not_played(tmp_path: Path, pipes_clock: 
             await trio.to_thread.run_sync(reading.wait, 10)
             task.cancel()
         async with trio.open_nursery() as nursery:
-            await nursery.start(PipelineTask(pipeline).run)
+            nursery.start_soon(PipelineTask(pipeline).run)
+            await trio.testing.wait_all_tasks_blocked()
             may_end.set()
     assert listener.audio == sound
