@@ -100,6 +100,10 @@ NEEDED: dict[str, Callable[[], dict[str, Any]]] = {
 # Not made by users: records that tell of something, protocols, enumerations, handles, and what every exception takes.
 NOT_MADE = {
     *(
+        "Bus",
+        "BusStatistics",
+        "Subscription",
+        "SubscriptionStatistics",
         "DurationStatistics",
         "LaneStatistics",
         "MetricsStatistics",

@@ -21,6 +21,7 @@ from ._checks import (
     refuse_awaitable,
 )
 from ._errors import (
+    BusError,
     ConfigurationError,
     DuplicateName,
     EndTimeout,
@@ -30,6 +31,7 @@ from ._errors import (
     PipesError,
     SetupTimeout,
     StartTimeout,
+    SubscriberTooSlow,
     TransitionError,
 )
 from ._extras import find_extra, import_extra
@@ -46,6 +48,7 @@ from ._wall import wall_time_ns
 __all__ = [
     "FINITE",
     "REQUESTED",
+    "BusError",
     "ConfigurationError",
     "DuplicateName",
     "EndTimeout",
@@ -56,6 +59,7 @@ __all__ = [
     "Requested",
     "SetupTimeout",
     "StartTimeout",
+    "SubscriberTooSlow",
     "Table",
     "TransitionError",
     "Value",

@@ -8,10 +8,12 @@ Each answers "who acts now?". Where one of Trio's own says it already, that one 
 
     Exception
     └── PipesError
+        ├── BusError                           whoever runs the broker, or nobody: it comes back
         ├── ConfigurationError (ValueError)    you: the value cannot work; the text says what can
         ├── DuplicateName (ValueError)         you: choose another name, or wait for the first to end
         ├── FloodError                         you: something queues faster than it is handled
         ├── MissingExtra (ImportError)         you: install the extra that the text names
+        ├── SubscriberTooSlow                  you: read faster, or choose a larger buffer or another overflow
         ├── TransitionError (RuntimeError)     you: the text lists what was legal
         ├── SetupTimeout (trio.TooSlowError)   the author of the processor that is named
         ├── StartTimeout (trio.TooSlowError)   the author of the processor that is named
@@ -24,6 +26,7 @@ from __future__ import annotations
 import trio
 
 __all__ = [
+    "BusError",
     "ConfigurationError",
     "DuplicateName",
     "EndTimeout",
@@ -33,12 +36,17 @@ __all__ = [
     "PipesError",
     "SetupTimeout",
     "StartTimeout",
+    "SubscriberTooSlow",
     "TransitionError",
 ]
 
 
 class PipesError(Exception):
     """Base of the errors that this library defines."""
+
+
+class BusError(PipesError):
+    """A bus that cannot carry messages: its broker is away, or refuses."""
 
 
 class ConfigurationError(PipesError, ValueError):
@@ -55,6 +63,10 @@ class FloodError(PipesError):
 
 class MissingExtra(PipesError, ImportError):
     """A feature whose packages are not installed; the text has the line that installs them."""
+
+
+class SubscriberTooSlow(PipesError):
+    """A subscription whose buffer was full, and whose reader did not come."""
 
 
 class TransitionError(PipesError, RuntimeError):

@@ -12,11 +12,33 @@ from ._task_state import TaskResult, TaskState, TaskStatistics
 from ._worker import Worker
 
 if TYPE_CHECKING:
+    from ._bus import (
+        Bus,
+        BusGap,
+        BusMessage,
+        BusStatistics,
+        DataMessage,
+        MemoryBus,
+        Subscription,
+        SubscriptionStatistics,
+        SystemMessage,
+    )
     from ._from_thread import RunnerFromThread, TaskFromThread
 else:
     __getattr__ = on_first_access(
         globals(),
         {
+            "._bus": (
+                "Bus",
+                "BusGap",
+                "BusMessage",
+                "BusStatistics",
+                "DataMessage",
+                "MemoryBus",
+                "Subscription",
+                "SubscriptionStatistics",
+                "SystemMessage",
+            ),
             "._from_thread": (
                 "RunnerFromThread",
                 "TaskFromThread",
@@ -26,12 +48,21 @@ else:
 
 __all__ = [
     "BaseClock",
+    "Bus",
+    "BusGap",
+    "BusMessage",
+    "BusStatistics",
+    "DataMessage",
+    "MemoryBus",
     "PipelineRunner",
     "PipelineTask",
     "Restart",
     "RunnerFromThread",
     "RunnerStatistics",
+    "Subscription",
+    "SubscriptionStatistics",
     "SystemClock",
+    "SystemMessage",
     "TaskFromThread",
     "TaskResult",
     "TaskState",
