@@ -27,7 +27,7 @@ PYTHONS = nox.project.python_versions(PROJECT)
 FLOORS = [requirement.replace(">=", "==") for requirement in PROJECT["project"]["dependencies"]]
 CORE_TESTS = [f"tests/{name}" for name in ("base", "flow", "host", "testing") if (ROOT / "tests" / name).is_dir()]
 IN_CI = os.environ.get("CI") == "true"
-HERE = "not server and not browser"  # the tests that need nothing but Python
+HERE = "not server and not browser and not chaos"  # the tests that need nothing but Python
 EVERY_EXTRA = ".[{}]".format(",".join(PROJECT["project"]["optional-dependencies"]))
 
 
@@ -90,6 +90,16 @@ def fuzz(session: nox.Session) -> None:
         *("python", "-m", "pytest", "-q", "-n", "2", "tests/fuzz", *models, *session.posargs[1:]),
         env={"TRIO_PIPES_EXAMPLES": times},
     )
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Real faults between real processes on machines that are network namespaces; needs root, and says what else it lacks."""
+    session.install(*exact(session), "-e", EVERY_EXTRA, *group("tests"))
+    if not session.posargs:
+        session.run("python", "-m", "pytest", "-q", "-m", "chaos", "tests/test_chaos.py")
+    cannot = 3  # the machine lacks something, which it has said
+    session.run("python", "-m", "chaos", *session.posargs, env={"PYTHONPATH": "tests"}, success_codes=[0, cannot])
 
 
 # --------------------------------------------------------------------------------------------- other Pythons and trios

@@ -7,7 +7,12 @@ from collections.abc import Generator
 import pytest
 
 # Tests that another session runs, by marker.
-SESSIONS = {"server": "servers", "browser": "browser"}
+SESSIONS = {"server": "servers", "browser": "browser", "chaos": "chaos"}
+NEED = {
+    "server": "tests that need a server",
+    "browser": "tests that need a browser",
+    "chaos": "tests that need machines of their own",
+}
 LEFT = pytest.StashKey[dict[str, int]]()
 
 
@@ -40,7 +45,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     config = terminalreporter.config
     for marker, session in SESSIONS.items():
         if f"not {marker}" in config.getoption("markexpr"):
-            terminalreporter.write_line(f"{config.stash[LEFT][marker]} tests that need a {marker}: `nox -s {session}`")
+            terminalreporter.write_line(f"{config.stash[LEFT][marker]} {NEED[marker]}: `nox -s {session}`")
 
 
 @pytest.hookimpl(wrapper=True)
