@@ -66,6 +66,7 @@ from .flow import (
 )
 from .host import (
     BaseClock,
+    Host,
     PipelineRunner,
     PipelineTask,
     Restart,
@@ -251,6 +252,7 @@ __all__ = [
     "Frames",
     "FunctionFilter",
     "HeartbeatFrame",
+    "Host",
     "IdentityFilter",
     "IdleFrameProcessor",
     "InputAudioFrame",

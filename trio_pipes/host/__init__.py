@@ -9,7 +9,7 @@ from ._restart import Restart
 from ._runner import PipelineRunner, RunnerStatistics
 from ._task import PipelineTask
 from ._task_state import TaskResult, TaskState, TaskStatistics
-from ._worker import Worker
+from ._worker import Host, Worker
 
 if TYPE_CHECKING:
     from ._bus import (
@@ -53,6 +53,7 @@ __all__ = [
     "BusMessage",
     "BusStatistics",
     "DataMessage",
+    "Host",
     "MemoryBus",
     "PipelineRunner",
     "PipelineTask",

@@ -15,6 +15,9 @@ from __future__ import annotations
 import gc
 import signal
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import cached_property
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -31,6 +34,7 @@ from trio_pipes._base import (
     check_reason,
     default_name,
     next_id,
+    refuse,
 )
 
 from ._call import Call, Shared
@@ -43,6 +47,7 @@ from ._signals import Signals
 from ._worker import Worker, ask_worker, check_is_worker
 
 if TYPE_CHECKING:
+    from ._bus import Bus
     from ._from_thread import RunnerFromThread, TaskFromThread
 
 __all__ = ["PipelineRunner", "RunnerStatistics"]
@@ -79,6 +84,7 @@ class PipelineRunner:
         self,
         *workers: Worker,
         name: str | None = None,
+        bus: Bus | None = None,
         observers: Iterable[object] = (),
         handle_sigint: bool = True,
         handle_sigterm: bool | None = None,
@@ -98,6 +104,7 @@ class PipelineRunner:
         self._signums = [
             signum for signum, wanted in ((signal.SIGINT, handle_sigint), (signal.SIGTERM, sigterm)) if wanted
         ]
+        self._bus = None if bus is None else _checked(bus)
         self._grace = grace_period
         self._force_gc = force_gc
         self._roster = Roster(self.name)
@@ -117,6 +124,22 @@ class PipelineRunner:
 
     def __repr__(self) -> str:
         return f"<{self.name} with {len(self._roster)} workers>"
+
+    # -- the bus
+
+    @cached_property
+    def runner_id(self) -> str:
+        """Its address on a bus: the name and eight random hex digits, so that default names never clash."""
+        return f"{self.name}-{token_hex(4)}"
+
+    @property
+    def bus(self) -> Bus:
+        """What carries messages between workers: the bus that the runner was given, or a `MemoryBus` of its own."""
+        if self._bus is None:
+            from ._bus import MemoryBus  # most pipelines send no messages
+
+            self._bus = MemoryBus()
+        return self._bus
 
     # -- workers
 
@@ -209,11 +232,12 @@ class PipelineRunner:
             with signals.listening():
                 self._enter(call)
                 try:
-                    await call.serve(
-                        lambda nursery: self._begin(call, signals, nursery),
-                        ready,
-                        lambda: self._hand_over_observers(call),
-                    )
+                    async with self._open_bus():
+                        await call.serve(
+                            lambda nursery: self._begin(call, signals, nursery),
+                            ready,
+                            lambda: self._hand_over_observers(call),
+                        )
                 finally:
                     self._leave(call)
         except BaseException as exc:
@@ -237,6 +261,10 @@ class PipelineRunner:
         self._calls.append(call)
         self._has_run.value = True
         self._open.value += 1
+
+    def _open_bus(self) -> AbstractAsyncContextManager[object]:
+        """Several calls may have it open at once."""
+        return nullcontext() if self._bus is None else self._bus
 
     def _begin(self, call: Call, signals: Signals, nursery: trio.Nursery) -> list[Entry]:
         """A call's nursery is open: gives the workers that it starts with."""
@@ -407,3 +435,11 @@ class PipelineRunner:
         if task is None:
             raise ConfigurationError(f"{self.name} has a worker named {name!r}, which is no pipeline task: {worker!r}")
         return task.from_thread()
+
+
+def _checked(bus: Bus) -> Bus:
+    from ._bus import Bus  # whoever gives one has it loaded
+
+    if not isinstance(bus, Bus):
+        raise refuse("PipelineRunner(bus", bus, "a MemoryBus(), or a bus of trio_pipes.net")
+    return bus

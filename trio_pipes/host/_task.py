@@ -53,6 +53,7 @@ from ._watches import Watches
 
 if TYPE_CHECKING:
     from ._from_thread import TaskFromThread
+    from ._worker import Host
 
 __all__ = ["PipelineTask"]
 
@@ -103,9 +104,21 @@ class PipelineTask:
         self._run_called = False
         self._result: TaskResult | None = None
         self._started_at: float | None = None
+        self._runner: Host | None = None
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.state.name}>"
+
+    def attach(self, runner: Host) -> None:
+        """Called by the runner that hosts it."""
+        self._runner = runner
+
+    @property
+    def runner(self) -> Host:
+        """The runner that hosts it, and through it the bus. Raises `RuntimeError` where there is none."""
+        if self._runner is None:
+            raise RuntimeError(f"{self.name} has no runner: add it to one, PipelineRunner(task)")
+        return self._runner
 
     # -- the run
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import trio
 
 from trio_pipes._base import ConfigurationError, Requested
 
-__all__ = ["Worker", "ask_worker", "check_is_worker"]
+if TYPE_CHECKING:
+    from ._bus import Bus
+
+__all__ = ["Host", "Worker", "ask_worker", "check_is_worker"]
 
 
 @runtime_checkable
@@ -23,6 +26,40 @@ class Worker(Protocol):
 
     def stop_when_done(self, reason: str | None = None) -> Requested:
         """Accept nothing new, finish what was accepted, then end."""
+        ...
+
+    def cancel(self, reason: str | None = None) -> Requested:
+        """End now."""
+        ...
+
+
+class Host(Protocol):
+    """What a worker sees of its runner: a `PipelineRunner`."""
+
+    name: str
+
+    @property
+    def runner_id(self) -> str:
+        """Its address on the bus."""
+        ...
+
+    @property
+    def bus(self) -> Bus:
+        """What carries messages between workers."""
+        ...
+
+    def add_workers(
+        self, *workers: Worker, isolated: bool = False, helper: bool = False, parent: str | None = None
+    ) -> Requested:
+        """Add workers to it."""
+        ...
+
+    def get_worker(self, name: str) -> Worker | None:
+        """One of its workers, by name."""
+        ...
+
+    def end(self, reason: str | None = None) -> Requested:
+        """Have every worker finish what it accepted, then end."""
         ...
 
     def cancel(self, reason: str | None = None) -> Requested:
