@@ -386,6 +386,20 @@ async def test_an_observer_that_was_removed_is_not_seen_to_run_for_ever(autojump
         assert "1 running" in repr(observer)
 
 
+async def test_nothing_is_kept_of_a_run_from_which_it_was_removed(autojump_clock, told) -> None:
+    observer = MetricsObserver(told.provider)
+    async with live([Model()], observers=[observer], **MEASURED) as now:
+        await now.say("a")
+        await trio.sleep(1)
+        now.task.remove_observer(observer)
+    seen = weakref.ref(now.task)
+    del now
+    gc.collect()
+    assert seen() is None
+    assert "0 running" in repr(observer)
+    assert not observer._to._live
+
+
 async def test_one_that_is_added_later_tells_from_then_on(autojump_clock, told) -> None:
     async with live([Sees()]) as now:
         await now.say("before")

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 from opentelemetry import context as otel_context, propagate, trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import StatusCode
@@ -789,6 +790,51 @@ async def test_an_observer_keeps_nothing_of_a_run_that_is_over(autojump_clock, t
         del now
     gc.collect()
     assert [it() for it in seen] == [None, None]
+
+
+# The handler is told to nobody any more; it had kept its processor, and with it the whole session, in a table of the module's.
+@pytest.mark.parametrize("frames", [(), TextFrame], ids=["unseen", "a span"])
+async def test_nothing_is_kept_of_a_run_from_which_it_was_removed_in_the_midst_of_a_handler(
+    autojump_clock, traced, frames
+) -> None:
+    observer = TracingObserver(traced.provider, frames=frames)
+    async with live([Model()], observers=[observer]) as now:
+        await now.say("a")
+        await trio.sleep(1)
+        now.task.remove_observer(observer)
+    seen = weakref.ref(now.task)
+    assert traced.open == 0
+    del now
+    gc.collect()
+    assert seen() is None
+
+
+# A call that is answered by another one, and so on: what the handler's context has is inherited by all that it starts.
+async def test_a_worker_that_a_handler_has_started_does_not_keep_it(autojump_clock, traced) -> None:
+    class Starts(FrameProcessor):
+        async def process_frame(self, frame: Frame, direction: Direction) -> None:
+            if isinstance(frame, TextFrame):
+                runner.add_workers(task_of(Starts(), observers=[observer], name=f"call {frame.text}"))
+            await self.push_frame(frame, direction)
+
+    observer = TracingObserver(traced.provider)
+    runner = PipelineRunner(handle_sigint=False)
+    seen = []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: runner.run(auto_end=False, task_status=task_status))
+        runner.add_workers(task_of(Starts(), observers=[observer], name="call 0"))
+        for number in range(3):
+            call = runner.get_worker(f"call {number}")
+            await call.queue_frame(text(str(number + 1)))
+            await call.flush()
+            call.stop_when_done()
+            await call.wait_finished()
+            seen.append(weakref.ref(call))
+            del call
+            await trio.testing.wait_all_tasks_blocked()
+        gc.collect()
+        assert [it() for it in seen] == [None, None, None]
+        runner.cancel()
 
 
 async def test_one_that_is_removed_ends_the_spans_of_the_run_all_the_same(autojump_clock, traced) -> None:

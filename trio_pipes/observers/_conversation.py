@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from trio_pipes.host import PipelineTask
 
@@ -30,7 +30,7 @@ class Listener:
 
 @final
 class _Conversation:
-    """What a task's observers find, told to all listeners."""
+    """What a task's observers find, told to all listeners. It is these observers that keep it, and the task keeps them."""
 
     def __init__(self, task: PipelineTask) -> None:
         self.listeners: list[Listener] = []
@@ -48,12 +48,15 @@ class _Conversation:
         return tell
 
 
-_known: WeakKeyDictionary[PipelineTask, _Conversation] = WeakKeyDictionary()
+# A listener may know processors of the task. A conversation that was kept here would keep the task, for ever.
+_known: WeakKeyDictionary[PipelineTask, ref[_Conversation]] = WeakKeyDictionary()
 
 
 def listen(task: PipelineTask, listener: Listener) -> None:
     """Have a listener told of a task that is about to begin, from observers that all listeners share."""
-    conversation = _known.get(task)
+    known = _known.get(task)
+    conversation = None if known is None else known()
     if conversation is None:
-        conversation = _known[task] = _Conversation(task)
+        conversation = _Conversation(task)
+        _known[task] = ref(conversation)
     conversation.listeners.append(listener)

@@ -28,6 +28,14 @@ __all__ = ["Handling", "Handlings"]
 
 @final
 @attrs.define(eq=False)
+class Here:
+    """What tells code where it runs: in a handler, until that is over."""
+
+    handling: Handling | None = None
+
+
+@final
+@attrs.define(eq=False)
 class Handling:
     """A handler at work on a frame."""
 
@@ -40,14 +48,20 @@ class Handling:
     outer: Handling | None  # the handler within whose push this one runs
     trio_task: trio.lowlevel.Task
     span: Span | None = None
+    here: Here = attrs.field(factory=Here)
     measures: bool = False  # there is a span of what it measures
     elsewhere: float = 0.0  # seconds in waits for room, and in handlers that ran within this one
-    over: bool = False
-    tokens: tuple[Token[Context], Token[Handling | None]] | None = None  # of what was current before
+    tokens: tuple[Token[Context], Token[Here | None]] | None = None  # of what was current before
+
+    @property
+    def over(self) -> bool:
+        """Whether the handler has ended."""
+        return self.here.handling is None
 
 
-# Context variables are inherited by what a Trio task starts, so the handler that is found here may be over, or another task's.
-_current: Final[ContextVar[Handling | None]] = ContextVar("trio_pipes.handling", default=None)
+# Context variables are inherited by what a Trio task starts: what is found here may be another task's, or over. A worker that
+# a handler has started has it all its life, which must not keep the handler, its processor and with it a whole session.
+_current: Final[ContextVar[Here | None]] = ContextVar("trio_pipes.handling", default=None)
 
 WhenOver = Callable[[Handling, str | None, str | None], None]
 """Called with the handling, its outcome where that is not the usual one, and the reason for it."""
@@ -66,8 +80,9 @@ class Handlings:
 
     def here(self, processor: FrameProcessor | None = None) -> Handling | None:
         """The handler that this is called from, or of whose tasks this is one; of `processor`, if there is one given."""
-        handling = _current.get()
-        if handling is None or handling.over or (processor is not None and handling.processor is not processor):
+        here = _current.get()
+        handling = None if here is None else here.handling
+        if handling is None or (processor is not None and handling.processor is not processor):
             return None
         return handling
 
@@ -83,7 +98,8 @@ class Handlings:
             attributes = scene.of_frame(processor, frame, direction)
             handling.span = scene.start(scene.name_with(processor, frame), attributes)
             context = scene.within(handling.span, context)
-        handling.tokens = scene.attach(context), _current.set(handling)
+        handling.here.handling = handling
+        handling.tokens = scene.attach(context), _current.set(handling.here)
         self._known[processor, frame] = handling
 
     def waited_for_room(self, seconds: float) -> None:
@@ -113,9 +129,17 @@ class Handlings:
             exc = sys.exc_info()[1]
             self._end(handling, CANCELLED, exc.reason or exc.source if isinstance(exc, trio.Cancelled) else None)
 
+    def finish(self) -> None:
+        """The run is over. What is at work still is what nobody told the end of: who does was removed meanwhile."""
+        for handling in self._known.values():
+            handling.here.handling = None
+            if handling.span is not None:
+                handling.span.end(wall_time_ns())
+        self._known.clear()
+
     def _end(self, handling: Handling, outcome: str | None, reason: str | None) -> None:
         now = trio.current_time()
-        handling.over = True
+        handling.here.handling = None
         if handling.tokens is not None and handling.trio_task is current_task():
             of_context, of_current = handling.tokens
             self._scene.detach(of_context)

@@ -91,6 +91,19 @@ class _OfTurns(Listener):
             self._to.latency.record(latency.seconds, self._attributes)
 
 
+@final
+class _End:
+    """Lets go of a task that is over, also where who watched it has been removed, by a user or for an error."""
+
+    def __init__(self, tasks: dict[PipelineTask, _Watched], to: Instruments) -> None:
+        self._tasks = tasks
+        self._to = to
+
+    def on_finished(self, task: PipelineTask, result: TaskResult) -> None:
+        """The run has ended."""
+        self._to.end(self._tasks.pop(task).number)
+
+
 class MetricsObserver:
     """Tells OpenTelemetry what tasks do and what their processors measure; one may watch any number of tasks.
 
@@ -138,12 +151,10 @@ class MetricsObserver:
 
     def on_finished(self, task: PipelineTask, result: TaskResult) -> None:
         """A run has ended, or never began."""
-        watched = self._tasks.pop(task, None)
+        watched = self._tasks.get(task)
         attributes = {**self._attributes, STATE: result.state.value}
         began = result.started_at if watched is None or watched.began is None else watched.began
         self._to.run.record(0.0 if began is None else result.finished_at - began, attributes)
-        if watched is not None:
-            self._to.end(watched.number)
 
     def on_set_up(self, task: PipelineTask, processor: FrameProcessor, seconds: float) -> None:
         """A processor is set up."""
@@ -247,10 +258,9 @@ class MetricsObserver:
     def _watched(self, task: PipelineTask, began: float | None = None) -> _Watched:
         watched = self._tasks.get(task)
         if watched is None:
-            for over in [known for known in self._tasks if known.has_finished()]:  # it was removed before their end
-                self._to.end(self._tasks.pop(over).number)
             number = self._to.begin(Live(task, self._attributes, self._name_of))
             watched = self._tasks[task] = _Watched(number, began)
+            task.add_observer(_End(self._tasks, self._to))
         return watched
 
     def _of(self, name: str) -> dict[str, Any]:

@@ -92,6 +92,7 @@ class RunTrace(Listener):
 
     def finish(self, result: TaskResult) -> None:
         """The run is over."""
+        self._handlings.finish()
         self._works.finish()
         if self._turn is not None:
             ended_at = None
