@@ -357,6 +357,24 @@ async def test_what_comes_up_after_the_end_is_not_held_any_more(autojump_clock, 
     assert (texts(run.up), gate.kept) == (comes, 0)
 
 
+# The frame that opens it was put before what is kept, where the task that lets out had ended already: nobody took it.
+@pytest.mark.parametrize("at_end", ["release", "drop"])
+async def test_what_opens_it_after_the_end_comes_through(autojump_clock, at_end):
+    class Answers(FrameProcessor):
+        async def process_frame(self, frame, direction):
+            await self.push_frame(frame, direction)
+            if type(frame).__name__ == "EndFrame":
+                await trio.sleep(1)
+                for answer in (text("dropped"), Go(), text("answer")):
+                    await self.push_frame(answer, UP)
+
+    gate = FrameGate(Go, direction=UP, at_end=at_end)
+    async with live([gate, Answers()], end_timeout=5) as run:
+        pass
+    assert kinds(run.up) == (["dropped", "Go", "answer"] if at_end == "release" else ["Go", "answer"])
+    assert gate.kept == 0
+
+
 @pytest.mark.parametrize("opened_first", [False, True])
 async def test_a_slow_reader_gets_what_is_kept_before_the_end(autojump_clock, opened_first):
     event = trio.Event()

@@ -100,6 +100,9 @@ class FrameGate(Gate):
         if way is None:
             await self.push_frame(frame, direction)
             self._has_opened()
+        elif self._ended:  # nothing is kept any more, and who would let it out is going
+            self._has_opened()
+            await way.take(frame)
         else:
             way.put_first(frame)
             self._has_opened()
