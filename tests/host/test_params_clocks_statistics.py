@@ -129,6 +129,25 @@ async def test_statistics_before_while_and_after(autojump_clock) -> None:
     assert (after.state, after.frames_in, after.frames_out, after.push_waiting) == (TaskState.ENDED, 20, 20, 0)
 
 
+# Where the run has been called and the processors have not been wired there is nothing to count of them.
+async def test_statistics_of_a_task_that_was_cancelled_before_its_run(autojump_clock) -> None:
+    task = task_of(Probe())
+    task.cancel()
+    await task.run()
+    assert (task.statistics().state, task.statistics().processors) == (TaskState.CANCELLED, ())
+
+
+async def test_statistics_at_the_very_beginning(autojump_clock) -> None:
+    class Looks:
+        def on_starting(self, task) -> None:
+            seen.append(task.statistics())
+
+    seen = []
+    async with started(task_of(Probe(), observers=[Looks()])):
+        pass
+    assert [(one.state, one.processors) for one in seen] == [(TaskState.STARTING, ())]
+
+
 async def test_statistics_name_who_is_stuck_with_what(autojump_clock) -> None:
     task = task_of(Stuck(TextFrame, "stuck"))
     frame = TextFrame("x")

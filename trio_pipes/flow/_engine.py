@@ -77,6 +77,7 @@ class Engine:
         self.over = False  # cancelled, failed or torn down: pushes do nothing any more
         self.running = False  # handlers may run
         self._attached = False  # the nodes are wired
+        self.has_nodes = False  # and they have been, so there is something to count
         self.done = False  # everything is torn down
         self.lanes: dict[Task, Lane] = {}  # the lanes that are served, by the task that does
         self.broken_off = False  # it has not come to its end
@@ -102,7 +103,7 @@ class Engine:
         self._on_started = on_started
         with turn_of_this_run() as self.turn:
             self.graph.attach(self)
-            self._attached = True
+            self._attached = self.has_nodes = True
             # One works, and one comes to see whether it is held up; where only one lane is ever busy, nobody need wait
             # for that.
             self.pool = Pool(self, spare=2 if sum(node.has_own_lane for node in self.nodes) > 1 else 1)

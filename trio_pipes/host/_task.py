@@ -469,7 +469,7 @@ class PipelineTask:
             reported_errors=self._answers.reported_errors,
             observer_errors=tuple(self._observers.errors),
             observer_events_lost=self._observers.lost,
-            processors=tuple(node.statistics() for node in self._graph.nodes) if self._run_called else (),
+            processors=tuple(node.statistics() for node in self._graph.nodes) if self._engine.has_nodes else (),
             metrics=self._answers.metrics_statistics(),
         )
 
