@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -26,6 +26,7 @@ from trio_pipes import (
     InterruptionFrame,
     NotifierGate,
     Producer,
+    StartFrame,
     Tap,
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
@@ -58,14 +59,16 @@ SPEECH = {
 class Passed(FrameProcessor):
     """Writes down what passes."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, begins: Callable[[], None] = lambda: None) -> None:
         super().__init__(inline=True)
-        self.session = session
+        self.session, self.begins = session, begins
         self.numbers: dict[Direction, Counter[int]] = {DOWN: Counter(), UP: Counter()}
         self.since: dict[int, tuple[bool, int]] = {}  # whether it is interruptible, and interrupts until then
         self.order: list[int] = []
 
     async def process_frame(self, frame: Frame, direction: Direction) -> None:
+        if isinstance(frame, StartFrame):
+            self.begins()
         if hasattr(frame, "number"):
             number = number_of(frame)
             self.numbers[direction][number] += 1
@@ -81,7 +84,12 @@ class Lossy:
     def __init__(self, session: Session, part: Any, way: Direction | None) -> None:
         self.session, self.part, self.way = session, part, way
         self.place = session.place
-        self.above, self.below = Passed(session), Passed(session)
+        self.above, self.below = Passed(session, self.begins), Passed(session)
+        self.dropped = 0  # by a gate in a service, each time that it was at work before
+
+    def begins(self) -> None:
+        """The part begins; a gate then counts from nothing."""
+        self.dropped += getattr(self.part, "dropped", 0)
 
     def missing(self) -> Iterator[tuple[int, int]]:
         """Numbers, and how many frames of that number went in and did not come out."""
@@ -106,8 +114,9 @@ class Lossy:
             places = [passed.since[number] for passed in (self.above, self.below) if number in passed.since]
             stale = any(interruptible and self.session.book.interrupts > since for interruptible, since in places)
             lost += 0 if stale else count
-        if lost > gate.dropped:
-            yield f"{gate.name} says that it has dropped {gate.dropped}, and {lost} are missing"
+        dropped = self.dropped + gate.dropped
+        if lost > dropped:
+            yield f"{gate.name} says that it has dropped {dropped}, and {lost} are missing"
 
 
 def is_opens(frame: Frame) -> bool:
@@ -286,7 +295,8 @@ class Copier:
             late = self.session.late.get(consumer.name, 0)
             if late:
                 came_out = set(out)
-                missing = {n for n in side if n // PRODUCER == group} - came_out - book.failed
+                ours = {n for n in side if n // PRODUCER == group and side[n].accepted}  # the others end on the way
+                missing = ours - came_out - book.failed
                 stale = {n for n in missing if side[n].interruptible and book.interrupts > side[n].since}
                 if len(missing - stale) > late:
                     yield f"{consumer.name} counts {late} copies that came too late, and {len(missing - stale)} are missing"

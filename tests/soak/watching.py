@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SPANS = 500
 KEEP = 10
+BEHIND = 0.041  # seconds that frames of who speaks tell late, at most
 WITH_OTEL = 150  # the first so many sessions: OpenTelemetry's SDK keeps something of each provider for ever
 HAS_OTEL = (
     importlib.util.find_spec("opentelemetry.sdk") is not None if importlib.util.find_spec("opentelemetry") else False
@@ -139,7 +140,7 @@ class Ready:
             if turn.ended_at is None or turn.ended_by is None or not turn.started_at <= turn.ended_at <= now:
                 yield f"{turn} lasted from {turn.started_at} to {turn.ended_at}, and was ended by {turn.ended_by}"
         for one, next_one in zip(self.turns, self.turns[1:], strict=False):
-            if next_one.started_at < one.started_at:
+            if next_one.started_at < one.started_at - BEHIND:  # the frame that tells it comes later than the sound
                 yield f"{next_one} began before {one}"
 
     def _latencies(self) -> Iterator[str]:
