@@ -10,11 +10,12 @@ from soak.__main__ import only, table
 from soak.book import Book, Said
 from soak.left import Left, noticing
 from soak.phase import Report, soak
+from soak.pieces import Ready, Switcher
 from soak.place import Place
 from soak.ready import Lossy
-from soak.script import Part, copies, draw
+from soak.script import Part, copies, draw, keeps_order
 from soak.session import Session
-from soak.watching import Ready
+from soak.watching import Ready as Observes
 from trio_pipes import Direction, NotifierGate, TaskResult, TaskState
 from trio_pipes.observers import Turn
 
@@ -95,6 +96,16 @@ def test_how_often_a_frame_comes_out_of_branches() -> None:
     assert copies([([same], [new]), ([same], [new])]) == (1, 3)
 
 
+# A gate in a service that is not active any more lets its frames out late, which the docs tell.
+def test_frames_come_out_in_order_but_where_a_service_may_keep_some() -> None:
+    part = Part("class", False, 0, {}, False)
+    gate, logger = Ready("frame gate", "down", {}), Ready("logger", "down", {})
+    assert keeps_order([part, gate, [logger]])
+    assert keeps_order([Switcher(([part], [logger]), {})])
+    assert not keeps_order([[Switcher(([part], [[gate]]), {})]])
+    assert not keeps_order([Part("unordered", False, 0, {}, False)])
+
+
 def test_what_a_gate_keeps_for_itself_has_to_be_counted() -> None:
     session = Session(draw("test/0"))
     gate = NotifierGate(trio.Event(), limit=1, overflow="drop_oldest")
@@ -124,7 +135,7 @@ def test_what_a_service_lost_without_a_word_is_no_excuse() -> None:
 
 def test_an_observer_that_does_not_keep_its_promise_is_noticed() -> None:
     async def main() -> list[str]:
-        one = Ready("turns", early=True)
+        one = Observes("turns", early=True)
         one.turns += [Turn(2, 1.0, "user", 2.0, "user"), Turn(1, 3.0, "user", 2.5, "user")]
         result = TaskResult(TaskState.ENDED)
         return list(one.problems(0.0, result))

@@ -318,11 +318,23 @@ def keeps_order(shape: Shape) -> bool:
                 return False
         elif (
             isinstance(one, tuple)
+            or (
+                isinstance(one, Switcher) and any(map(has_gate, one.services))
+            )  # it lets out when another one is active
             or (isinstance(one, Split) and one.kind != "tee")
             or (not isinstance(one, Split) and not all(map(keeps_order, _inside(one))))
         ):
             return False
     return True
+
+
+def has_gate(shape: Shape) -> bool:
+    """Whether there is something in it that may keep frames."""
+    return any(
+        one.kind.endswith(" gate") if isinstance(one, Ready) else any(map(has_gate, _inside(one)))
+        for one in shape
+        if not isinstance(one, Part)
+    )
 
 
 def copies(shape: Shape) -> tuple[int, int]:
