@@ -1,0 +1,154 @@
+"""PostgreSQL for tests: the server at the usual port, and clusters of a test's own that can be killed and stopped."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from with_servers import PATIENCE, is_listening, program
+
+DSN = "postgresql://postgres@127.0.0.1:5432/test"
+PASSWORD = "gr&ün/es:Gehei%m"
+PASSWORD_IN_URL = "gr%26%C3%BCn%2Fes%3AGehei%25m"
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+class Cluster:
+    """A PostgreSQL server with a port and files of its own. Nothing is synced to disk, so it starts quickly."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.data = place / "data"
+        self.port = free_port()
+        self.user = "postgres" if os.geteuid() == 0 else None
+        self.server: subprocess.Popen[bytes] | None = None
+        self.log = place / "log"
+        (place / "password").write_text(PASSWORD)
+        self.give(place)
+        self.give(place / "password")
+        self.run(
+            *(program("initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"),
+            f"--pwfile={place / 'password'}",
+            "--no-instructions",
+        )
+
+    def give(self, path: Path) -> None:
+        if self.user is not None:
+            shutil.chown(path, self.user, self.user)
+
+    def run(self, *command: str) -> None:
+        subprocess.run(
+            command, user=self.user, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=self.place
+        )
+
+    @property
+    def dsn(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def dsn_of(self, user: str, password: str = PASSWORD_IN_URL, **more: str) -> str:
+        query = "&".join(f"{name}={value}" for name, value in more.items())
+        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/postgres?{query}"
+
+    def start(self, *options: str) -> None:
+        command = [program("postgres"), "-D", str(self.data), "-p", str(self.port), "-h", "127.0.0.1", "-k", "", "-F"]
+        with self.log.open("ab") as log:
+            self.server = subprocess.Popen([*command, *options], user=self.user, stdout=log, stderr=log, cwd=self.place)
+        give_up = time.monotonic() + PATIENCE
+        while not self.answers():
+            failed = self.server.poll() is not None or time.monotonic() > give_up
+            assert not failed, self.log.read_text()
+            time.sleep(0.02)  # noqa: TID251 # a helper without Trio
+
+    def answers(self) -> bool:
+        if not is_listening(self.port):
+            return False
+        ready = subprocess.run([program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False)
+        return ready.returncode == 0
+
+    def processes(self) -> list[int]:
+        """The server and everything that it started."""
+        assert self.server is not None
+        of = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(self.server.pid)], capture_output=True, text=True, check=False
+        )
+        return [self.server.pid, *map(int, of.stdout.split())]
+
+    def signal(self, number: signal.Signals) -> None:
+        for pid in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def kill(self) -> None:
+        """As a power cut would end it."""
+        assert self.server is not None
+        self.signal(signal.SIGKILL)
+        self.server.wait()
+        self.server = None
+
+    def freeze(self) -> None:
+        """It keeps its connections, takes new ones (that is the kernel), and answers nothing."""
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.signal(signal.SIGCONT)
+
+    def require_password(self) -> None:
+        """Everybody but postgres logs in with a password; takes effect at the next start."""
+        rules = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        (self.data / "pg_hba.conf").write_text(rules)
+
+    def make_certificate(self) -> Path:
+        """TLS with a certificate that vouches for itself; start with `-c ssl=on`."""
+        certificate, key = self.data / "server.crt", self.data / "server.key"
+        self.run(
+            *(
+                "openssl",
+                "req",
+                "-new",
+                "-x509",
+                "-days",
+                "2",
+                "-nodes",
+                "-newkey",
+                "rsa:2048",
+                "-subj",
+                "/CN=localhost",
+            ),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-out", str(certificate), "-keyout", str(key)),
+        )
+        key.chmod(0o600)
+        copy = self.place / "root.crt"
+        copy.write_bytes(certificate.read_bytes())
+        return copy
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    """One that has not been started."""
+    with tempfile.TemporaryDirectory(prefix="pg-") as place:
+        Path(place).chmod(0o755)
+        it = Cluster(Path(place))
+        try:
+            yield it
+        finally:
+            if it.server is not None:
+                it.kill()
+
+
+@contextmanager
+def running_cluster(*options: str) -> Iterator[Cluster]:
+    """One that listens."""
+    with cluster() as it:
+        it.start(*options)
+        yield it
