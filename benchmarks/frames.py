@@ -198,6 +198,7 @@ def others(kinds: tuple[str, ...], frames: int, scale: float) -> Iterator[Compar
                 goals=[Goal(f"<= {limit_kib} KiB", "ours", at_most=limit_kib)] if shared else [],
                 extra="tasks",
             )
+    yield from buses(scale)
     for kind in async_kinds:
         yield Comparison(
             "memory10k",
@@ -215,6 +216,27 @@ def others(kinds: tuple[str, ...], frames: int, scale: float) -> Iterator[Compar
             ["many", "--n=5", count(100), f"--frames={min(frames, 1000)}", "--runs=1"],
             goals=[ratio(30 if kind in ("class", "block") else 90)],
         )
+
+
+def buses(scale: float) -> Iterator[Comparison]:
+    """The bus of one process. The peer's carries a targeted message to every subscriber, so its broadcasts are the peer."""
+    for n, messages in ((1, 20_000), (10, 5_000), (100, 1_000)):
+        count = f"--frames={max(2, round(messages * scale))}"
+        for targeted in (False, True):
+            goals = [ratio(30 if targeted and n == 100 else 1)]
+            limit = None
+            if targeted and n > 1:  # whatever the number of subscribers
+                limit = ["bus", "--n=1", count, "--targeted"]
+                goals.append(Goal(">= 0.9 of one subscriber", "limit", at_least=0.9))
+            yield Comparison(
+                "bus",
+                f"messages/CPU-s to {n} subscribers, {'for one of them' if targeted else 'broadcast'}",
+                "1/s",
+                ["bus", f"--n={n}", count, *(["--targeted"] if targeted else [])],
+                ["bus", f"--subs={n}", "--runs=1"],
+                limit=limit,
+                goals=goals,
+            )
 
 
 def watched(kinds: tuple[str, ...], frames: int) -> Iterator[Comparison]:
@@ -261,6 +283,7 @@ ROWS = (
     "memory",
     "memory10k",
     "many",
+    "bus",
 )
 
 # -- running

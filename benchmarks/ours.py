@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
+from bus import bus
 
 from trio_pipes import (
     Direction,
@@ -516,6 +517,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Awaitable[dict[str, Any]]
         many,
         bare_pairs,
         bare_calls,
+        bus,
     )
 }
 
@@ -534,6 +536,7 @@ def main() -> None:
     parser.add_argument("--rest", type=float, default=0.5, help="seconds of idling before memory is read")
     parser.add_argument("--observe", choices=OBSERVERS, default="none", help="an observer that counts")
     parser.add_argument("--metrics", action="store_true", help="enable_metrics=True")
+    parser.add_argument("--targeted", action="store_true", help="messages for one of `n` subscribers")
     a = parser.parse_args()
     record = trio.run(MEASUREMENTS[a.measurement], a)
     versions = {"python": platform.python_version(), "trio": version("trio")}

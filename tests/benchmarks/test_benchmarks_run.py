@@ -23,6 +23,7 @@ TINY = {
     "rest": 0.0,
     "observe": "none",
     "metrics": False,
+    "targeted": False,
 }
 
 
@@ -66,6 +67,8 @@ def test_measurement_of_each_kind(ours: ModuleType, measurement: str, kind: str)
         ),
         ("bare_pairs", {}),
         ("bare_calls", {}),
+        ("bus", {}),
+        ("bus", {"targeted": True}),
     ],
 )
 def test_other_measurement(ours: ModuleType, measurement: str, changes: dict[str, object]) -> None:

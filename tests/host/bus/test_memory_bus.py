@@ -265,3 +265,13 @@ async def test_names_have_one_owner(autojump_clock) -> None:
     await bus.release(None, "one")
     assert await bus.claim(["x", "y", "z"], "three") == {"y": "two", "z": "two"}
     assert await bus.renew("two") == set()
+
+
+async def test_a_name_with_a_slash_at_its_end_stands_for_all_below(autojump_clock) -> None:
+    bus = MemoryBus()
+    async with bus.subscribe("r/") as r, bus.subscribe("r/own") as own:
+        for n, target in enumerate(("r/own", "r/other", "r/x/y", "r", "q/x")):
+            await bus.send(Data(n, target=target))
+        assert (numbers(own), numbers(r)) == ([0], [1, 2])
+        await bus.send(Data(9))
+        assert (numbers(own), numbers(r)) == ([9], [9])

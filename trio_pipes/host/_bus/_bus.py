@@ -5,7 +5,8 @@
 # A message without a target is a broadcast. One with a target is for the subscriptions of that name alone, found in
 # one look-up however many there are. The *topic* of a name is what stands before its first slash: a broker carries
 # topics, so that "runner-1f/job-7" costs the process a dict entry and the broker nothing. Where the target
-# is subscribed in this process, a message does not leave it.
+# is subscribed in this process, a message does not leave it. A subscription of "runner-1f/" gets what is for names
+# below that nobody else here has: who stands for a runner that is not on this bus needs it.
 """
 
 from __future__ import annotations
@@ -159,9 +160,14 @@ class Bus:
             if source:
                 audience = tuple([one for one in audience if one.name != source]) if source in self._named else audience
         else:
-            audience = self._named.get(target, ())
-            if not audience:
-                return False, False, None
+            found = self._named.get(target)
+            if found is None:
+                if "/" not in target:
+                    return False, False, None
+                found = self._named.get(topic_of(target) + "/", ())
+                if not found:
+                    return False, False, None
+            audience = found
             cls = type(message)
             audience = tuple([one for one in audience if not one.types or issubclass(cls, one.types)])
         if kind.is_system:
@@ -200,7 +206,8 @@ class Bus:
         Open it with `async with`: nothing that is sent later is missed. `buffer` is how many data messages may
         wait; when it is full, `overflow` says what happens: the subscription ends with `SubscriberTooSlow` ("error"), its
         oldest message is dropped and counted ("drop_oldest"), or senders in this process wait ("wait"). Several
-        subscriptions may have one name; each gets every message.
+        subscriptions may have one name; each gets every message. A name that ends in a slash stands for all names
+        below it that nobody here has.
         """
         call = f"{type(self).__name__}.subscribe("
         check_name(f"{call}name", name)
