@@ -20,7 +20,10 @@ from ._base import (
     StartTimeout,
     SubscriberTooSlow,
     TransitionError,
+    WireError,
+    listed_later,
     on_first_access,
+    on_wire,
 )
 from .flow import (
     CancelFrame,
@@ -79,6 +82,7 @@ from .host import (
 )
 
 if TYPE_CHECKING:
+    from ._base import Codec
     from .flow import (
         AggregatedTextFrame,
         AudioFrame,
@@ -147,6 +151,7 @@ else:
     __getattr__ = on_first_access(
         globals(),
         {
+            "._base": ("Codec",),
             ".flow": (
                 "AggregatedTextFrame",
                 "AudioFrame",
@@ -214,6 +219,10 @@ else:
         },
     )
 
+# Which frames may cross a wire is read when a codec first meets one.
+listed_later("trio_pipes.", Frame, "trio_pipes.flow._frames_on_wire")
+listed_later("trio_pipes.voice.", Frame, "trio_pipes.voice._frames_on_wire")
+
 __all__ = [
     "AggregatedTextFrame",
     "AudioFrame",
@@ -227,6 +236,7 @@ __all__ = [
     "BusStatistics",
     "CancelFrame",
     "CancelTaskFrame",
+    "Codec",
     "ConfigurationError",
     "Consumer",
     "ControlFrame",
@@ -329,10 +339,12 @@ __all__ = [
     "UserTurnStartedFrame",
     "UserTurnStoppedFrame",
     "WakePhraseFilter",
+    "WireError",
     "Worker",
     "deadline_of",
     "each",
     "merge",
+    "on_wire",
     "processor",
     "route",
     "sentence_end",

@@ -1,4 +1,6 @@
-"""What every other package stands on: errors, ids and names, state tables, requests."""
+"""What every other package stands on: errors, ids and names, state tables, requests, and objects as bytes."""
+
+from typing import TYPE_CHECKING
 
 from ._checks import (
     FINITE,
@@ -33,10 +35,12 @@ from ._errors import (
     StartTimeout,
     SubscriberTooSlow,
     TransitionError,
+    WireError,
 )
 from ._extras import find_extra, import_extra
 from ._files import write_whole
 from ._lazy import on_first_access
+from ._listing import leave_out, listed_later, on_wire, stays_local, travels_with
 from ._names import default_name, next_id
 from ._outside import outside
 from ._requested import REQUESTED, Requested
@@ -45,10 +49,16 @@ from ._states import Table, step
 from ._value import Value
 from ._wall import wall_time_ns
 
+if TYPE_CHECKING:
+    from ._codec import Codec
+else:
+    __getattr__ = on_first_access(globals(), {"._codec": ("Codec",)})
+
 __all__ = [
     "FINITE",
     "REQUESTED",
     "BusError",
+    "Codec",
     "ConfigurationError",
     "DuplicateName",
     "EndTimeout",
@@ -63,6 +73,7 @@ __all__ = [
     "Table",
     "TransitionError",
     "Value",
+    "WireError",
     "are_classes",
     "check_awaitable",
     "check_callable",
@@ -81,13 +92,18 @@ __all__ = [
     "default_name",
     "find_extra",
     "import_extra",
+    "leave_out",
+    "listed_later",
     "next_id",
     "on_first_access",
+    "on_wire",
     "outside",
     "refuse",
     "refuse_awaitable",
     "shown",
+    "stays_local",
     "step",
+    "travels_with",
     "wall_time_ns",
     "write_whole",
 ]

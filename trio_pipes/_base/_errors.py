@@ -15,6 +15,7 @@ Each answers "who acts now?". Where one of Trio's own says it already, that one 
         ├── MissingExtra (ImportError)         you: install the extra that the text names
         ├── SubscriberTooSlow                  you: read faster, or choose a larger buffer or another overflow
         ├── TransitionError (RuntimeError)     you: the text lists what was legal
+        ├── WireError                          the sender: the text names peer, tag and field
         ├── SetupTimeout (trio.TooSlowError)   the author of the processor that is named
         ├── StartTimeout (trio.TooSlowError)   the author of the processor that is named
         ├── EndTimeout (trio.TooSlowError)     the author of the processor that is named
@@ -38,6 +39,7 @@ __all__ = [
     "StartTimeout",
     "SubscriberTooSlow",
     "TransitionError",
+    "WireError",
 ]
 
 
@@ -87,3 +89,16 @@ class EndTimeout(PipesError, trio.TooSlowError):
 
 class FrameTimeout(PipesError, trio.TooSlowError):
     """A processor took longer over one frame than it was given; the text names both."""
+
+
+class WireError(PipesError):
+    """An object that cannot be sent or stored, or bytes of which no object can be made."""
+
+    def __init__(self, text: str, *, peer: str | None = None, tag: str | None = None, field: str | None = None) -> None:
+        super().__init__(text)
+        self.peer: str | None = peer
+        """Who sent it; None: it was to be sent from here."""
+        self.tag: str | None = tag
+        """The tag of its class, where it could be read."""
+        self.field: str | None = field
+        """The place in it, such as `payload['a'][3]`, where it is one place."""
