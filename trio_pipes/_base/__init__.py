@@ -40,7 +40,7 @@ from ._errors import (
 from ._extras import find_extra, import_extra
 from ._files import write_whole
 from ._lazy import on_first_access
-from ._listing import leave_out, listed_later, on_wire, stays_local, travels_with
+from ._listing import find_class, leave_out, left_out_of, listed_later, on_wire, stays_local, travels_with
 from ._names import default_name, next_id
 from ._outside import outside
 from ._requested import REQUESTED, Requested
@@ -90,9 +90,11 @@ __all__ = [
     "check_reason",
     "check_timeout",
     "default_name",
+    "find_class",
     "find_extra",
     "import_extra",
     "leave_out",
+    "left_out_of",
     "listed_later",
     "next_id",
     "on_first_access",

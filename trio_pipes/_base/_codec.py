@@ -25,11 +25,11 @@ import msgspec
 
 from ._checks import check_classes, check_count, check_iterable
 from ._errors import WireError
-from ._listing import TAGS, Listed
+from ._listing import TAGS, Listed, find_class, find_tag
 from ._shown import shown
 from ._wire_limits import COUNTED_FROM, MAX_DEPTH, OBJECT, deeper_than, values_in
 from ._wire_pack import Unfit, culprit, pack, unpack
-from ._wire_plan import PLAIN, Plan, as_it_came, find_class, find_tag
+from ._wire_plan import PLAIN, Plan, as_it_came
 
 __all__ = ["Codec"]
 
@@ -61,6 +61,7 @@ class Codec:
         check_iterable("Codec(allow", allow, "classes")
         self.max_bytes = max_bytes
         self.max_values = max_values
+        self._small = min(max_bytes, max_values, COUNTED_FROM)  # so few bytes are no more values
         self._allowed = check_classes("Codec(allow", tuple(allow), object, "classes")
         self._encode = msgspec.msgpack.Encoder().encode
         self._any_fields = msgspec.msgpack.Decoder(dict[str, Any], ext_hook=self._extension)
@@ -76,7 +77,8 @@ class Codec:
         """
         try:
             data = self._packed(obj, 0)
-            self._check_size(data)
+            if len(data) > self._small:
+                self._check_size(data)
             return data
         except Unfit as unfit:
             listed = find_class(type(obj))
@@ -94,10 +96,9 @@ class Codec:
                 plan.besides.take(obj, fields)
         except AttributeError as exc:
             raise Unfit(f"it is not complete: {exc}") from exc
-        if not PLAIN.issuperset(map(type, fields.values())):
-            for name, value in fields.items():
-                if type(value) not in PLAIN:
-                    fields[name] = self._pack_field(name, value, plan.types.get(name, NO_TYPES), level)
+        for name, value in fields.items():
+            if value.__class__ not in PLAIN:
+                fields[name] = self._pack_field(name, value, plan.types.get(name, NO_TYPES), level)
         try:
             return self._encode((plan.listed.tag, plan.listed.version, fields))
         except (OverflowError, ValueError, TypeError) as exc:
@@ -147,7 +148,9 @@ class Codec:
         of an unknown class or version, of wrong types, refused by the class, too large.
         """
         try:
-            return self._opened(self._checked(data))
+            if data.__class__ is not bytes or len(data) > self._small:
+                data = self._checked(data)
+            return self._opened(data)
         except Unfit as unfit:
             where = _short(unfit.where)
             what = ".".join(filter(None, [unfit.tag, where])) or "a message"
@@ -167,7 +170,7 @@ class Codec:
     def _check_size(self, data: bytes) -> None:
         if len(data) > self.max_bytes:
             raise Unfit(f"it has {len(data):,} bytes, and at most {self.max_bytes:,} may be sent")
-        if len(data) > min(COUNTED_FROM, self.max_values) and values_in(data, self.max_values) > self.max_values:
+        if len(data) > self._small and values_in(data, self.max_values) > self.max_values:
             raise Unfit(f"it has more than {self.max_values:,} values in it")
 
     def _opened(self, data: bytes | memoryview) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, Final, NamedTuple, TypeVar
 
 from ._checks import check_callable, check_count, refuse
@@ -16,14 +17,15 @@ from ._errors import ConfigurationError
 
 __all__ = [
     "BESIDES",
-    "LATER",
-    "LEFT_OUT",
     "LOCAL",
     "TAGS",
     "Besides",
     "Listed",
+    "by_class",
+    "find_class",
+    "find_tag",
     "leave_out",
-    "listed_as",
+    "left_out_of",
     "listed_later",
     "on_wire",
     "stays_local",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 T = TypeVar("T", bound=type[Any])
+V = TypeVar("V")
 Upgrade = Callable[[dict[str, Any], int], dict[str, Any]]
 
 # Short, because every message carries one; of letters that are the same in every font and log.
@@ -110,11 +113,6 @@ def _add(listed: Listed) -> None:
     TAGS[tag] = CLASSES[cls] = listed
 
 
-def listed_as(cls: type[Any]) -> Listed | None:
-    """How a class is listed; None where it is not."""
-    return CLASSES.get(cls)
-
-
 def listed_later(prefix: str, base: type[Any], module: str) -> None:
     """Import `module`, which lists classes, when a codec first meets a tag with `prefix` or a class under `base`.
 
@@ -136,3 +134,37 @@ def leave_out(cls: type[Any], *fields: str) -> None:
 def travels_with(cls: type[Any], types: Mapping[str, Any], take: Any, give: Any) -> None:
     """Objects of the class, and of classes derived from it, have more than what they are made with: see `Besides`."""
     BESIDES[cls] = Besides(types, take, give)
+
+
+def find_tag(tag: str) -> Listed | None:
+    """The class of a tag; modules that list classes with such tags are imported first."""
+    if tag not in TAGS:
+        _load(lambda prefix, _base: tag.startswith(prefix))
+    return TAGS.get(tag)
+
+
+def find_class(cls: type[Any]) -> Listed | None:
+    """How a class is listed; modules that list such classes are imported first."""
+    if cls not in CLASSES:
+        _load(lambda _prefix, base: issubclass(cls, base))
+    return CLASSES.get(cls)
+
+
+def left_out_of(cls: type[Any]) -> frozenset[str]:
+    """The fields of a class that are neither sent nor stored."""
+    _load(lambda _prefix, base: issubclass(cls, base))
+    none: frozenset[str] = frozenset()
+    return none.union(*(LEFT_OUT[base] for base in cls.__mro__ if base in LEFT_OUT))
+
+
+def by_class(table: Mapping[type[Any], V], cls: type[Any]) -> V | None:
+    """What a table says of a class, or of the nearest of its bases."""
+    _load(lambda _prefix, base: issubclass(cls, base))
+    return next((table[base] for base in cls.__mro__ if base in table), None)
+
+
+def _load(wanted: Callable[[str, type[Any]], bool]) -> None:
+    for later in [it for it in LATER if wanted(it[0], it[1])]:
+        import_module(later[2])
+        if later in LATER:  # a thread may have been faster
+            LATER.remove(later)

@@ -141,6 +141,7 @@ def _give(frame: Frame, rest: dict[str, Any]) -> None:
 
 travels_with(Frame, {"pts": int, "metadata": dict[str, Any], "seconds_left": float}, _take, _give)
 leave_out(ErrorFrame, "exception", "processor")  # objects of the run; the text of the exception is in `error`
+leave_out(InterruptionFrame, "_given")
 for _base in OF_A_RUN:
     stays_local(_base, "it belongs to the run that it is in, whose begin and end no other run shares")
 stays_local(ServiceSwitchedFrame, "the services that it tells of are objects of this process")

@@ -14,24 +14,18 @@ import trio_pipes
 from trio_pipes import (
     ConfigurationError,
     EndFrame,
-    ErrorFrame,
     Frame,
-    InterruptionFrame,
     PipesError,
     StartFrame,
     StopFrame,
 )
-from trio_pipes._base import check_iterable, refuse
+from trio_pipes._base import check_iterable, left_out_of, refuse
 
 __all__ = ["FrameCodec", "RecordingError"]
 
 PLAIN: Final = (type(None), bool, int, str)
 # Of every frame: told apart, or made anew.
 BASE: Final = frozenset(field.name for field in attrs.fields(Frame))
-# Objects of the run, which the next run does not have; `error` has the text of the exception.
-NOT_KEPT: Final = frozenset(
-    [(ErrorFrame, "exception"), (ErrorFrame, "processor"), (InterruptionFrame, "_given")]  # fields
-)
 
 
 class RecordingError(PipesError, ValueError):
@@ -77,9 +71,10 @@ class FrameCodec:
         if self.classes.get(cls.__name__) is not cls:
             raise RecordingError(f"{where} cannot be recorded: give its class, classes=[{cls.__name__}]")
         fields = {}
+        left_out = left_out_of(cls)  # what is not sent to another process is not recorded either
         for field in attrs.fields(cls):
             at = f"{where}.{field.name}"
-            if self._is_left_out(cls, field.name):
+            if field.name in left_out or self._is_left_out(cls, field.name):
                 continue
             if not field.init:
                 raise RecordingError(
@@ -92,9 +87,7 @@ class FrameCodec:
     def _is_left_out(self, cls: type[Any], name: str) -> bool:
         if issubclass(cls, Frame) and name in BASE:
             return True
-        return f"{cls.__name__}.{name}" in self._skip or any(
-            issubclass(cls, owner) and name == kept for owner, kept in NOT_KEPT
-        )
+        return f"{cls.__name__}.{name}" in self._skip
 
     def _value(self, value: Any, where: str) -> Any:
         kind = type(value)
