@@ -29,6 +29,7 @@ from ._errors import (
     EndTimeout,
     FloodError,
     FrameTimeout,
+    LeaseLost,
     MissingExtra,
     PipesError,
     SetupTimeout,
@@ -41,7 +42,7 @@ from ._extras import find_extra, import_extra
 from ._files import write_whole
 from ._lazy import on_first_access
 from ._listing import find_class, leave_out, left_out_of, listed_later, on_wire, stays_local, travels_with
-from ._names import default_name, next_id
+from ._names import default_name, is_default_name, next_id
 from ._outside import outside
 from ._requested import REQUESTED, Requested
 from ._shown import shown
@@ -64,6 +65,7 @@ __all__ = [
     "EndTimeout",
     "FloodError",
     "FrameTimeout",
+    "LeaseLost",
     "MissingExtra",
     "PipesError",
     "Requested",
@@ -93,6 +95,7 @@ __all__ = [
     "find_class",
     "find_extra",
     "import_extra",
+    "is_default_name",
     "leave_out",
     "left_out_of",
     "listed_later",

@@ -12,6 +12,7 @@ Each answers "who acts now?". Where one of Trio's own says it already, that one 
         ├── ConfigurationError (ValueError)    you: the value cannot work; the text says what can
         ├── DuplicateName (ValueError)         you: choose another name, or wait for the first to end
         ├── FloodError                         you: something queues faster than it is handled
+        ├── LeaseLost                          you: what was held is somebody else's by now
         ├── MissingExtra (ImportError)         you: install the extra that the text names
         ├── SubscriberTooSlow                  you: read faster, or choose a larger buffer or another overflow
         ├── TransitionError (RuntimeError)     you: the text lists what was legal
@@ -33,6 +34,7 @@ __all__ = [
     "EndTimeout",
     "FloodError",
     "FrameTimeout",
+    "LeaseLost",
     "MissingExtra",
     "PipesError",
     "SetupTimeout",
@@ -61,6 +63,10 @@ class DuplicateName(PipesError, ValueError):
 
 class FloodError(PipesError):
     """More frames wait in a lane that never makes its pusher wait, or behind a gate, than its limit allows."""
+
+
+class LeaseLost(PipesError):
+    """What was held by a lease is held by somebody else: its holder was not heard of for too long."""
 
 
 class MissingExtra(PipesError, ImportError):

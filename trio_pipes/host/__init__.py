@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         SystemMessage,
     )
     from ._from_thread import RunnerFromThread, TaskFromThread
+    from ._registry import Registry, WorkerChange, WorkerEvent, WorkerInfo, WorkerWatch
 else:
     __getattr__ = on_first_access(
         globals(),
@@ -43,6 +44,13 @@ else:
                 "RunnerFromThread",
                 "TaskFromThread",
             ),
+            "._registry": (
+                "Registry",
+                "WorkerChange",
+                "WorkerEvent",
+                "WorkerInfo",
+                "WorkerWatch",
+            ),
         },
     )
 
@@ -57,6 +65,7 @@ __all__ = [
     "MemoryBus",
     "PipelineRunner",
     "PipelineTask",
+    "Registry",
     "Restart",
     "RunnerFromThread",
     "RunnerStatistics",
@@ -69,4 +78,8 @@ __all__ = [
     "TaskState",
     "TaskStatistics",
     "Worker",
+    "WorkerChange",
+    "WorkerEvent",
+    "WorkerInfo",
+    "WorkerWatch",
 ]

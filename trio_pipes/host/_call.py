@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -24,6 +25,9 @@ from ._readiness import Readiness
 from ._restart import pipeline_task_of
 from ._roster import Entry, Roster
 from ._worker import ask_worker
+
+if TYPE_CHECKING:
+    from ._registry import Registry
 
 __all__ = ["Call", "Shared"]
 
@@ -42,6 +46,8 @@ class Shared:
     readiness: Readiness
     told: Value[bool]
     """To end: no new workers."""
+    registry: Registry | None = None
+    """Of a runner that has a bus."""
     finished: int = 0
     failed: int = 0
 
@@ -86,11 +92,13 @@ class Call:
         error: BaseException | None = None
         try:
             with scope:
+                if shared.registry is not None:  # before its turn: those who start together get their names together
+                    await shared.registry.enlist(entry)
                 if before is not None and not before.is_set():
                     await before.wait()
                 started = True
                 shared.tell("on_worker_started", worker)
-                entry.result = await worker.run(task_status=_Status(entry, shared.readiness))
+                entry.result = await worker.run(task_status=_Status(entry, shared))
         except Exception as exc:  # noqa: BLE001  (it leaves the call when all in it has ended, unless it is isolated)
             error = exc
             self.failed(entry, exc)
@@ -108,6 +116,8 @@ class Call:
         shared.finished += 1
         shared.roster.remove(entry)
         shared.readiness.remove(entry.name, error)
+        if shared.registry is not None:
+            shared.registry.delist(entry.name)
         del self.hosted[entry]
         self._roots -= entry.is_root
         self._others -= not entry.helper
@@ -129,6 +139,12 @@ class Call:
         else:
             self.errors.append(error)
             self.cancel(f"worker {entry.name!r} of {shared.name} failed: {error!r}")
+
+    def fail(self, entry: Entry, error: Exception) -> None:
+        """A worker may not go on."""
+        self.failed(entry, error)
+        if entry.scope is not None:
+            entry.scope.cancel(reason=str(error))
 
     def ask(self, entry: Entry, request: str, reason: str | None) -> None:
         """Ask a worker to end. One whose answer is an error has failed, and hinders nobody else from being asked."""
@@ -168,6 +184,8 @@ class Call:
                     await leave()  # noqa: ASYNC102
                 finally:
                     self._cancel_all()
+                    if self.shared.registry is not None:
+                        self.shared.registry.leave(self.nursery)
             self.nursery.cancel_scope.cancel(reason=f"{self.shared.name} is over")
 
     async def _body(self, before: Iterable[Entry], ready: Callable[[], None]) -> None:
@@ -217,12 +235,14 @@ class Call:
 class _Status:
     """The `task_status` that a worker is given: says when it is ready."""
 
-    def __init__(self, entry: Entry, readiness: Readiness) -> None:
+    def __init__(self, entry: Entry, shared: Shared) -> None:
         self._entry = entry
-        self._readiness = readiness
+        self._shared = shared
 
     def started(self, value: object = None) -> None:
         if not self._entry.is_ready:
             self._entry.is_ready = True
             self._entry.may_follow.set()
-            self._readiness.add(self._entry.name)
+            self._shared.readiness.add(self._entry.name)
+            if self._shared.registry is not None:
+                self._shared.registry.ready(self._entry.name)

@@ -40,6 +40,10 @@ class Readiness:
     def add(self, name: str) -> None:
         """This worker is ready."""
         self.names.add(name)
+        self.found_elsewhere(name)
+
+    def found_elsewhere(self, name: str) -> None:
+        """A worker of this name is ready, perhaps on another runner of the bus: nobody needs to wait for it."""
         for wait in self._waits:
             wait.pending.discard(name)
             if not wait.pending:

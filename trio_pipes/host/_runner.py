@@ -49,6 +49,7 @@ from ._worker import Worker, ask_worker, check_is_worker
 if TYPE_CHECKING:
     from ._bus import Bus
     from ._from_thread import RunnerFromThread, TaskFromThread
+    from ._registry import Registry
 
 __all__ = ["PipelineRunner", "RunnerStatistics"]
 
@@ -105,6 +106,7 @@ class PipelineRunner:
             signum for signum, wanted in ((signal.SIGINT, handle_sigint), (signal.SIGTERM, sigterm)) if wanted
         ]
         self._bus = None if bus is None else _checked(bus)
+        self._registry: Registry | None = None  # there is one where there is a bus
         self._grace = grace_period
         self._force_gc = force_gc
         self._roster = Roster(self.name)
@@ -120,6 +122,8 @@ class PipelineRunner:
         self._signals_seen = 0
         self._restarts = 0
         self._shared = Shared(self.name, self._tell, self._observers, self._roster, self._readiness, self._told)
+        if self._bus is not None:
+            self._make_registry(self._bus)
         self.add_workers(*workers)
 
     def __repr__(self) -> str:
@@ -139,7 +143,33 @@ class PipelineRunner:
             from ._bus import MemoryBus  # most pipelines send no messages
 
             self._bus = MemoryBus()
+            registry = self._make_registry(self._bus)
+            if self._calls:
+                registry.join_running(len(self._calls), [entry for call in self._calls for entry in call.hosted])
         return self._bus
+
+    @property
+    def registry(self) -> Registry:
+        """Which workers are up, here and on the other runners of the bus."""
+        if self._registry is None:
+            _ = self.bus
+        assert self._registry is not None
+        return self._registry
+
+    def _make_registry(self, bus: Bus) -> Registry:
+        from ._registry import Registry  # as the bus
+
+        registry = Registry(bus, self.name, self.runner_id, self._lost, self._readiness.found_elsewhere)
+        self._registry = self._shared.registry = registry
+        return registry
+
+    def _lost(self, name: str, error: Exception) -> None:
+        """A worker's name is somebody else's now."""
+        for call in self._calls:
+            for entry in call.hosted:
+                if entry.name == name:
+                    call.fail(entry, error)
+                    return
 
     # -- workers
 
@@ -233,11 +263,17 @@ class PipelineRunner:
                 self._enter(call)
                 try:
                     async with self._open_bus():
-                        await call.serve(
-                            lambda nursery: self._begin(call, signals, nursery),
-                            ready,
-                            lambda: self._hand_over_observers(call),
-                        )
+                        if self._registry is not None:
+                            await self._registry.open()
+                        try:
+                            await call.serve(
+                                lambda nursery: self._begin(call, signals, nursery),
+                                ready,
+                                lambda: self._hand_over_observers(call),
+                            )
+                        finally:
+                            if self._registry is not None:  # perhaps since this call has been open
+                                await self._registry.close()  # noqa: ASYNC102  (shielded, with a deadline)
                 finally:
                     self._leave(call)
         except BaseException as exc:
@@ -269,6 +305,8 @@ class PipelineRunner:
     def _begin(self, call: Call, signals: Signals, nursery: trio.Nursery) -> list[Entry]:
         """A call's nursery is open: gives the workers that it starts with."""
         signals.read_in(nursery)
+        if self._registry is not None:
+            self._registry.serve_in(nursery)
         before = [call.own] if call.own is not None else []
         if self._calls[0] is call:
             self._observers.open(nursery)
@@ -379,12 +417,14 @@ class PipelineRunner:
     async def wait_ready(self, *names: str) -> None:
         """Wait until the workers of these names (none: all that are there now) are ready.
 
-        A worker that nobody has added yet is waited for. Raises `TransitionError` when one ends or fails before it was
-        ready, or the runner ends.
+        A worker that nobody has added yet is waited for; one on another runner of the bus counts too. Raises
+        `TransitionError` when one of this runner ends or fails before it was ready, or the runner ends.
         """
         for name in names:
             check_name(f"{self.name}.wait_ready(name", name, "the name of a worker")
         wanted = names or tuple(entry.name for entry in self._roster)
+        if self._registry is not None:
+            wanted = tuple(name for name in wanted if self._roster.get(name) or not self._registry.is_ready(name))
         is_over = self._has_run.value and not self._calls
         missing = is_over and any(self._roster.get(name) is None for name in wanted)
         with self._home.waiting("wait_ready"):

@@ -11,6 +11,7 @@ from trio_pipes._base import ConfigurationError, Requested
 
 if TYPE_CHECKING:
     from ._bus import Bus
+    from ._registry import Registry
 
 __all__ = ["Host", "Worker", "ask_worker", "check_is_worker"]
 
@@ -46,6 +47,11 @@ class Host(Protocol):
     @property
     def bus(self) -> Bus:
         """What carries messages between workers."""
+        ...
+
+    @property
+    def registry(self) -> Registry:
+        """Which workers are up, here and elsewhere."""
         ...
 
     def add_workers(

@@ -22,7 +22,8 @@ class MemoryBus(Bus):
 
     def __init__(self) -> None:
         super().__init__(lease=math.inf)
-        self._claims = Claims()
+        self.claims: Claims = Claims()
+        """Who owns which names."""
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
@@ -30,12 +31,12 @@ class MemoryBus(Bus):
 
     async def claim(self, names: Iterable[str], owner: str) -> dict[str, str]:
         await trio.lowlevel.checkpoint()
-        return self._claims.claim(names, owner)
+        return self.claims.claim(names, owner)
 
     async def renew(self, owner: str) -> set[str]:
         await trio.lowlevel.checkpoint()
         return set()
 
     async def release(self, names: Iterable[str] | None, owner: str) -> None:
-        self._claims.release(names, owner)
+        self.claims.release(names, owner)
         await trio.lowlevel.checkpoint()

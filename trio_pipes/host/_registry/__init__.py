@@ -1,0 +1,7 @@
+"""Which workers are up, on this runner and on others: kept under leases, told in messages over the bus."""
+
+from ._info import WorkerChange, WorkerEvent, WorkerInfo
+from ._registry import Registry
+from ._watch import WorkerWatch
+
+__all__ = ["Registry", "WorkerChange", "WorkerEvent", "WorkerInfo", "WorkerWatch"]

@@ -1,0 +1,52 @@
+"""What is known of a worker, and what happened to it."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import attrs
+
+__all__ = ["WorkerChange", "WorkerEvent", "WorkerInfo"]
+
+
+@attrs.frozen
+class WorkerInfo:
+    """A worker as the registry knows it at one moment."""
+
+    name: str
+    runner: str
+    """The `runner_id` of the runner that hosts it."""
+    ready: bool
+    """It has said that it is ready."""
+    active: bool
+    """It gets data messages."""
+    parent: str | None
+    """Name of the worker that it belongs to."""
+    kind: str
+    """Name of its class."""
+    life: int
+    """Tells one life of a name on a runner from the next: a larger number is a later one."""
+    is_local: bool
+    """It runs on the runner whose registry says so."""
+
+
+class WorkerChange(Enum):
+    """What a watch tells of a worker."""
+
+    READY = "ready"
+    """It is ready, and had not been while this watch looked."""
+    GONE = "gone"
+    """It has ended, or its runner has, or that was not heard of for a whole lease."""
+    BACK = "back"
+    """It is ready again: the same one that was told as gone, or another of its name."""
+
+
+@attrs.frozen
+class WorkerEvent:
+    """One thing that a watch tells."""
+
+    kind: WorkerChange
+    worker: WorkerInfo
+    """As it is; as it was last known, when it is gone."""
+    reason: str | None = None
+    """Why it is gone."""
