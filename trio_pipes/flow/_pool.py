@@ -54,7 +54,7 @@ class Pool:
         self._line: list[Lane] = []  # short: a lane is in it once
         self._urgent_line: list[Lane] = []
         self._spare: list[Task] = []
-        self._coming = False  # a server has been called and has not begun to look
+        self._coming = 0  # servers that have been called, or come again by themselves, and have not begun to look
         self._dismissed = False
         self.after_others = False  # whoever comes next lets the others who are about to run go first
 
@@ -73,7 +73,7 @@ class Pool:
 
     def _call(self) -> None:
         self.check_here()
-        self._coming = True
+        self._coming += 1
         if self._spare:
             reschedule(self._spare.pop())
         else:
@@ -87,12 +87,16 @@ class Pool:
 
     # -- servers ask
 
+    def comes_again(self) -> None:
+        """A server looks again in the next pass, so nobody need be called for what is in line."""
+        self._coming += 1
+
     async def arrive(self) -> None:
         """Called in vain or not, here is a server; it may have to let others go first."""
         if self.after_others:
             self.after_others = False
             await checkpoint()
-        self._coming = False
+        self._coming -= 1
 
     def next(self) -> Lane | None:
         """The first in line; somebody is called for those behind it."""
@@ -180,10 +184,14 @@ class Server:
                 if lane.stop:
                     return True
                 node = lane.node
-                self._leave()
                 if perf_counter() > until:
+                    pool.comes_again()
+                    self._leave()
                     node.engine.check_stall(node, began)
                     await checkpoint()
+                    await pool.arrive()
+                else:
+                    self._leave()
             if not await pool.wait():
                 return False
             await pool.arrive()
