@@ -14,7 +14,7 @@ SCRIPT = str(Path(sysconfig.get_path("scripts")) / "trio-pipes")
 PARTS = """
 import sys
 import trio
-from trio_pipes import EndFrame, EndTaskFrame, FrameProcessor, Pipeline, PipelineRunner, PipelineTask, StartFrame, TextFrame, each
+from trio_pipes import EndFrame, EndTaskFrame, FrameProcessor, Pipeline, PipelineRunner, PipelineTask, StartFrame, TaskState, TextFrame, each
 
 class Greeter(FrameProcessor):
     async def process_frame(self, frame, direction):

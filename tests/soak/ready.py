@@ -335,7 +335,8 @@ class Tapped:
     async def read(self) -> None:
         settings = self.settings
         self.gets_all = not settings["begins"] and settings["lasts"] == math.inf and settings["overflow"] == "wait"
-        await trio.sleep(settings["begins"])
+        if settings["begins"]:  # otherwise it is there before the first frame
+            await trio.sleep(settings["begins"])
         with trio.move_on_after(settings["lasts"]):
             async with self.tap.open(settings["buffer"], overflow=settings["overflow"]) as items:
                 async for item in items:
