@@ -134,7 +134,7 @@ async def test_nothing_is_left_when_the_body_fails_or_the_harness_is_killed() ->
         await in_network(body)
     (note,) = caught.value.__notes__
     folder = trio.Path(note.split()[-1])
-    assert len(await folder.glob("*.stderr")) == 2
+    assert len([*await folder.glob("*.stderr")]) == 2
     shutil.rmtree(folder)
     assert all([await process.wait(1) == -9 for process in started])
     dead = await trio.run_process([sys.executable, "-c", "import os; print(os.getpid())"], capture_stdout=True)
