@@ -246,10 +246,14 @@ def _say_inside(unfit: Unfit, cls: type[Any]) -> None:
 def _unfit_of(exc: Exception) -> Unfit:
     """What is wrong, in words of this library where the error is msgspec's."""
     if isinstance(exc, msgspec.ValidationError):
-        why, _, where = str(exc).partition(" - at `$")
-        return Unfit(why.replace("`", ""), where.rstrip("`").lstrip("."))
-    if isinstance(exc, msgspec.MsgspecError | UnicodeDecodeError):
+        why, _, where = str(exc).replace("`", "").partition(" - at ")
+        if where.startswith("key in "):
+            why, where = f"{why} for a key", where.removeprefix("key in ")
+        return Unfit(why, where.removeprefix("$").removeprefix("."))
+    if isinstance(exc, msgspec.MsgspecError):
         return Unfit(f"it is damaged: {exc}")
+    if isinstance(exc, UnicodeDecodeError):
+        return Unfit("it is damaged: a text in it is not UTF-8")
     if isinstance(exc, RecursionError):
         return Unfit("it is nested too deep")
     return Unfit(f"{type(exc).__name__}: {exc}")
