@@ -199,6 +199,15 @@ def others(kinds: tuple[str, ...], frames: int, scale: float) -> Iterator[Compar
                 extra="tasks",
             )
     yield from buses(scale)
+    for way, limit_ns in (("encode", 1_500), ("decode", 2_500)):
+        yield Comparison(
+            "wire",
+            f"a frame of 640 bytes {way}d; the limit is msgspec alone",
+            "ns",
+            [way, f"--frames={frames}"],
+            limit=[f"plain_{way}", f"--frames={frames}"],
+            goals=[Goal(f"<= {limit_ns:,} ns", "ours", at_most=limit_ns)],
+        )
     for kind in async_kinds:
         yield Comparison(
             "memory10k",
@@ -284,6 +293,7 @@ ROWS = (
     "memory10k",
     "many",
     "bus",
+    "wire",
 )
 
 # -- running

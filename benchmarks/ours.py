@@ -24,6 +24,7 @@ from typing import Any
 
 import trio
 from bus import bus
+from wire import decode, encode, plain_decode, plain_encode
 
 from trio_pipes import (
     Direction,
@@ -518,6 +519,10 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Awaitable[dict[str, Any]]
         bare_pairs,
         bare_calls,
         bus,
+        encode,
+        decode,
+        plain_encode,
+        plain_decode,
     )
 }
 

@@ -69,8 +69,8 @@ def judge(data: bytes) -> str:
 
 
 def in_short(text: str) -> str:
-    """Without what differs from message to message."""
-    return re.sub(r"-?[0-9][0-9.e+-]*|'.*'|\".*\"|=.*\)", "#", text)[:60]
+    """Its beginning, without what differs from message to message."""
+    return re.split(r"['\"=(\\<{\[…]|b#", re.sub(r"[0-9]+", "#", text))[0][:60]
 
 
 def damage(data: bytes, chance: random.Random) -> bytes:
