@@ -23,6 +23,7 @@ from ._checks import (
     refuse_awaitable,
 )
 from ._errors import (
+    ActivationError,
     BusError,
     ConfigurationError,
     DuplicateName,
@@ -58,6 +59,7 @@ else:
 __all__ = [
     "FINITE",
     "REQUESTED",
+    "ActivationError",
     "BusError",
     "Codec",
     "ConfigurationError",

@@ -8,6 +8,7 @@ Each answers "who acts now?". Where one of Trio's own says it already, that one 
 
     Exception
     └── PipesError
+        ├── ActivationError                    you: the worker refused, or nobody has that name; the text says who is active
         ├── BusError                           whoever runs the broker, or nobody: it comes back
         ├── ConfigurationError (ValueError)    you: the value cannot work; the text says what can
         ├── DuplicateName (ValueError)         you: choose another name, or wait for the first to end
@@ -28,6 +29,7 @@ from __future__ import annotations
 import trio
 
 __all__ = [
+    "ActivationError",
     "BusError",
     "ConfigurationError",
     "DuplicateName",
@@ -47,6 +49,10 @@ __all__ = [
 
 class PipesError(Exception):
     """Base of the errors that this library defines."""
+
+
+class ActivationError(PipesError):
+    """A worker that was to be active, or inactive, refused, did not answer, or is not there; the text says who is active."""
 
 
 class BusError(PipesError):
