@@ -23,8 +23,9 @@ SENDERS = 256
 class Activation:
     """The state of one worker."""
 
-    def __init__(self, name: str, active: bool, changed: Callable[[bool, Any], None]) -> None:
-        self.name = name
+    def __init__(self, active: bool, changed: Callable[[bool, Any], None]) -> None:
+        self.name = ""
+        """Its address."""
         self.active = active
         self.args: Any = None
         """What it was activated with; None while it is not active."""

@@ -84,12 +84,14 @@ class Asking:
         self,
         activation: Activation,
         send: Callable[[BusMessage], Any],
-        is_gone: Callable[[str, bool], bool],
+        knows: Callable[[str], bool],
+        is_gone: Callable[[str, bool, bool], bool],
         start_soon: Callable[..., None],
     ) -> None:
         self._activation = activation
         self._send = send
-        self._is_gone = is_gone  # of a name, and whether `send` found somebody
+        self._knows = knows
+        self._is_gone = is_gone  # of a name, whether `send` found somebody, and whether it was known before
         self._start_soon = start_soon
         self._waiting: dict[int, _Waiting] = {}
         self._handover: _Handover | None = None
@@ -157,10 +159,11 @@ class Asking:
     async def _ask(self, target: str, order: Order) -> ActivationAnswer:
         """Send it until it is answered. Raises `_Gone`."""
         waiting = self._waiting[order.serial] = _Waiting(order)
+        knew = self._knows(target)
         try:
             while True:
                 found = await self._send(order)
-                if waiting.answer is None and self._is_gone(target, found):
+                if waiting.answer is None and self._is_gone(target, found, knew):
                     raise _Gone
                 with trio.move_on_after(AGAIN):
                     await waiting.answered.wait()
@@ -175,7 +178,9 @@ class Asking:
         """Be inactive, and have `target` be active. Raises `ActivationError`, which says who has the token then."""
         activation = self._activation
         if self._handover is not None and not self._handover.settled.is_set():
-            raise ActivationError(f"{activation.name!r} does not know yet what came of handing over to {self._handover.to!r}")
+            raise ActivationError(
+                f"{activation.name!r} does not know yet what came of handing over to {self._handover.to!r}"
+            )
         if not activation.active:
             raise ActivationError(f"{activation.name!r} is not active, and so has nothing to hand over")
         if target == activation.name:
@@ -206,10 +211,11 @@ class Asking:
         """Whoever handed over to us does not know yet that it worked: it could take it back while we hand it on."""
         giver, order = unconfirmed
         activation = self._activation
+        knew = self._knows(giver)
         with trio.move_on_after(timeout):
             while activation.unconfirmed == unconfirmed:
                 answer = activation.take(order)  # as a copy of it
-                if self._is_gone(giver, await self._send(answer)):
+                if self._is_gone(giver, await self._send(answer), knew):
                     break
                 with trio.move_on_after(AGAIN):
                     if activation.unconfirmed == unconfirmed:
@@ -256,7 +262,9 @@ class Asking:
         if answer.accepted:
             handover.settle()
         else:
-            self._take_back(handover, f"{handover.to!r} did not answer within {handover.timeout:g} s, or nobody waited for it")
+            self._take_back(
+                handover, f"{handover.to!r} did not answer within {handover.timeout:g} s, or nobody waited for it"
+            )
 
     def _take_back(self, handover: _Handover, why: str) -> None:
         if handover.settled.is_set():

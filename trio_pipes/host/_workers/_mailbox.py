@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import trio
+
 from .._bus import Subscription
 from .._bus._subscription import TAKEN
 
@@ -35,8 +37,23 @@ class Mailbox(Subscription):
         super().__init__(name, types, buffer, overflow, bus._enter, bus._leave)
         self._take_at_once = take
 
+        self.refused = 0
+        """Data messages that came after `close_data`."""
+        self._takes_data = True
+
+    def close_data(self) -> None:
+        """Take no more data. Whoever reads gets what is there, and then `trio.EndOfChannel`; the rest goes on."""
+        if self._takes_data:
+            self._takes_data = False
+            self._end(trio.EndOfChannel())
+
     def put_system(self, message: BusMessage) -> int:
         return TAKEN if self._take_at_once(message) else super().put_system(message)
 
     def put(self, message: BusMessage) -> int:
-        return TAKEN if self._take_at_once(message) else super().put(message)
+        if self._take_at_once(message):
+            return TAKEN
+        if not self._takes_data:
+            self.refused += 1
+            return TAKEN
+        return super().put(message)

@@ -1,0 +1,65 @@
+"""Being told of other workers: `watch_workers`, and methods with `@worker_ready("name")`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from trio_pipes._base import ConfigurationError, check_name
+
+from ._hooks import Hooks
+
+if TYPE_CHECKING:
+    from .._registry import WorkerInfo
+
+__all__ = ["ready_handlers", "watch", "worker_ready"]
+
+MARK = "_ready_for"
+
+Handler = Callable[..., Awaitable[object]]
+H = TypeVar("H", bound=Handler)
+
+
+def worker_ready(name: str) -> Callable[[H], H]:
+    """Mark a method of a `BaseWorker`: `async def method(self, info)` is called when the worker `name` is ready.
+
+    Also when it is ready already, and when it is back after it had gone. An error in it is the failure of the worker that
+    has the method, and of nobody else.
+    """
+    check_name("worker_ready(name", name, "the name of a worker")
+
+    def mark(method: H) -> H:
+        setattr(method, MARK, name)
+        return method
+
+    return mark
+
+
+def ready_handlers(worker: Hooks) -> dict[str, Handler]:
+    """The marked methods of a worker, by the name that they are for."""
+    found: dict[str, Handler] = {}
+    for cls in type(worker).__mro__:
+        for attribute, value in vars(cls).items():
+            name = getattr(value, MARK, None)
+            if name is None or getattr(type(worker), attribute) is not value:
+                continue
+            if name in found:
+                raise ConfigurationError(
+                    f"{type(worker).__name__} has two methods with @worker_ready({name!r}), expected one"
+                )
+            found[name] = getattr(worker, attribute)
+    return found
+
+
+async def watch(
+    worker: Hooks, names: tuple[str, ...], ready: Handler, gone: Callable[[WorkerInfo], Awaitable[Any]] | None
+) -> None:
+    """Tell the worker of these, for as long as it runs."""
+    from .._registry import WorkerChange  # most programs have no registry
+
+    async with worker.runner.registry.watch(*names) as events:
+        async for event in events:
+            if event.kind is not WorkerChange.GONE:
+                await ready(event.worker)
+            elif gone is not None:
+                await gone(event.worker)
