@@ -123,6 +123,9 @@ class Call:
         self._others -= not entry.helper
         entry.may_follow.set()
         self._fewer.unpark_all()  # before anything that runs the code of others
+        parent = None if entry.parent is None else shared.roster.get(entry.parent)
+        if parent is not None and (tell := getattr(parent.worker, "_child_over", None)) is not None:
+            tell()
         for child in reversed(shared.roster.children_of(entry.name)):
             if not child.is_told:
                 self.ask(child, "stop_when_done", None)
@@ -134,6 +137,8 @@ class Call:
         shared.failed += not entry.has_failed
         entry.has_failed = True
         shared.tell("on_error", entry.worker, error)
+        if self._told_to_parent(entry, error):
+            return
         if entry.isolated:
             logger.error("%s: isolated worker %r failed", shared.name, entry.name, exc_info=error)
         else:
@@ -145,6 +150,12 @@ class Call:
         self.failed(entry, error)
         if entry.scope is not None:
             entry.scope.cancel(reason=str(error))
+
+    def _told_to_parent(self, entry: Entry, error: Exception) -> bool:
+        """Whether the error has been given to the worker's parent, which says what becomes of it."""
+        parent = None if entry.parent is None else self.shared.roster.get(entry.parent)
+        take = getattr(parent.worker, "_child_failed", None) if parent is not None else None
+        return take is not None and take(entry.name, error)
 
     def ask(self, entry: Entry, request: str, reason: str | None) -> None:
         """Ask a worker to end. One whose answer is an error has failed, and hinders nobody else from being asked."""

@@ -440,6 +440,18 @@ class PipelineRunner:
         self._home.check("remove_observer")
         self._observers.remove(observer)
 
+    def _children_of(self, name: str) -> tuple[Worker, ...]:
+        return tuple(entry.worker for entry in self._roster.children_of(name))
+
+    def _parent_of(self, name: str) -> str | None:
+        entry = self._roster.get(name)
+        return None if entry is None else entry.parent
+
+    def _ask_children(self, name: str, request: str, reason: str | None) -> None:
+        for entry in reversed(self._roster.children_of(name)):
+            if request == "cancel" or not entry.is_told:
+                self._ask(entry, request, reason)
+
     def _tell(self, event: str, worker: Worker, *more: object) -> None:
         self._observers.tell(event, worker, *more)
 

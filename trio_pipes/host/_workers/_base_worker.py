@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVarTuple
 
@@ -21,21 +20,20 @@ from trio_pipes._base import (
     check_number,
     check_reason,
     default_name,
+    is_default_name,
     next_id,
 )
 
 from .._bus import BusMessage
 from ._hooks import Hooks
 from ._life import Life
+from ._watching import watch
 
 if TYPE_CHECKING:
     from .._bus import Bus
-    from .._runner import PipelineRunner
-    from .._worker import Worker
+    from .._worker import Host, Worker
 
 __all__ = ["BaseWorker", "BaseWorkerStatistics"]
-
-logger = logging.getLogger("trio_pipes")
 
 Ts = TypeVarTuple("Ts")
 
@@ -82,7 +80,6 @@ class BaseWorker(Hooks):
         check_count(f"{who}(buffer", buffer, "a whole number of messages, at least 1")
         if name is not None:
             self.name = name
-            self._life.is_named = True
         self._life.buffer = buffer
         self._life.presence.activation.active = active
 
@@ -92,7 +89,7 @@ class BaseWorker(Hooks):
     # -- where it is
 
     @property
-    def runner(self) -> PipelineRunner:
+    def runner(self) -> Host:
         """Its runner. Raises `RuntimeError` before a runner was given this worker."""
         runner = self._life.runner_or_none
         if runner is None:
@@ -112,9 +109,9 @@ class BaseWorker(Hooks):
     @property
     def address(self) -> str:
         """What messages to it have as their target: its name; for a default name, with the runner's id before it."""
-        return self.name if self._life.is_named else f"{self.runner.runner_id}/{self.name}"
+        return f"{self.runner.runner_id}/{self.name}" if is_default_name(self.name) else self.name
 
-    def attach(self, runner: PipelineRunner) -> None:
+    def attach(self, runner: Host) -> None:
         """What a runner calls before it runs this worker."""
         self._life.attach(runner)
 
@@ -234,8 +231,7 @@ class BaseWorker(Hooks):
     def parent(self) -> str | None:
         """Name of the worker that it belongs to."""
         runner = self._life.runner_or_none
-        entry = None if runner is None else runner._roster.get(self.name)
-        return None if entry is None else entry.parent
+        return None if runner is None else runner._parent_of(self.name)
 
     def add_workers(self, *workers: Worker, isolated: bool = False) -> Requested:
         """Add workers to its runner that belong to this one: when it ends they end first, and a cancel reaches them.

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
-    from .._roster import Entry
-    from .._runner import PipelineRunner
-    from .._worker import Worker
+    from .._worker import Host, Worker
 
 __all__ = ["Children"]
 
@@ -19,16 +17,13 @@ class Children:
 
     def __init__(self) -> None:
         self.name = ""
-        self.runner: PipelineRunner | None = None
+        self.runner: Host | None = None
         self._fewer = trio.lowlevel.ParkingLot()
-
-    def _entries(self) -> tuple[Entry, ...]:
-        return () if self.runner is None else self.runner._roster.children_of(self.name)
 
     @property
     def workers(self) -> tuple[Worker, ...]:
         """In the order they were added."""
-        return tuple(entry.worker for entry in self._entries())
+        return () if self.runner is None else self.runner._children_of(self.name)
 
     def one_is_over(self) -> None:
         """What the runner says."""
@@ -36,15 +31,12 @@ class Children:
 
     def cancel(self, reason: str | None) -> None:
         """End them now."""
-        for entry in reversed(self._entries()):
-            assert self.runner is not None
-            self.runner._ask(entry, "cancel", reason)
+        if self.runner is not None:
+            self.runner._ask_children(self.name, "cancel", reason)
 
     async def see_off(self) -> None:
         """Ask them to end, the last one first, and wait until all have."""
-        while entries := self._entries():
-            for entry in reversed(entries):
-                if not entry.is_told:
-                    assert self.runner is not None
-                    self.runner._ask(entry, "stop_when_done", None)
+        while self.workers:
+            assert self.runner is not None
+            self.runner._ask_children(self.name, "stop_when_done", None)
             await self._fewer.park()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from .._bus import BusMessage
     from .._registry import WorkerInfo
-    from .._runner import PipelineRunner
+    from .._worker import Host
 
 __all__ = ["Hooks"]
 
@@ -28,7 +28,7 @@ class Hooks:
         raise NotImplementedError
 
     @property
-    def runner(self) -> PipelineRunner:
+    def runner(self) -> Host:
         """Its runner."""
         raise NotImplementedError
 

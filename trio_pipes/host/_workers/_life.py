@@ -29,7 +29,7 @@ from ._urgent import Urgent, noting
 from ._watching import ready_handlers, watch
 
 if TYPE_CHECKING:
-    from .._runner import PipelineRunner
+    from .._worker import Host
 
 __all__ = ["Life"]
 
@@ -41,9 +41,8 @@ class Life:
 
     def __init__(self, worker: Hooks) -> None:
         self.worker = worker
-        self.is_named = False
         self.buffer = 1024
-        self.runner_or_none: PipelineRunner | None = None
+        self.runner_or_none: Host | None = None
         self.presence = Presence(self, active=True)
         self.children = Children()
         self.urgent = Urgent()
@@ -57,7 +56,7 @@ class Life:
         self._early: list[tuple[Callable[..., Awaitable[object]], tuple[Any, ...]]] = []
 
     @property
-    def runner(self) -> PipelineRunner:
+    def runner(self) -> Host:
         """Its runner."""
         return self.worker.runner
 
@@ -66,7 +65,7 @@ class Life:
         """Its address."""
         return self.worker.address
 
-    def attach(self, runner: PipelineRunner) -> None:
+    def attach(self, runner: Host) -> None:
         """It has a runner."""
         self.runner_or_none = self.children.runner = runner
         self.children.name = self.worker.name
@@ -108,12 +107,14 @@ class Life:
                         self._begin(self.nursery)
                         self._said_started = True
                         task_status.started(self.worker)
-                        await self._work()
-                        self.nursery.cancel_scope.cancel(reason=f"{self.worker.name} is over")
+                        try:
+                            await self._work()
+                            self.nursery.cancel_scope.cancel(reason=f"{self.worker.name} is over")
+                        finally:
+                            self.state.value = "ending"
+                            self.nursery = self.urgent.nursery = None
+                            self.presence.close()
                 finally:
-                    self.state.value = "ending"
-                    self.nursery = self.urgent.nursery = None
-                    self.presence.close()
                     hold.shield = True
                     hold.deadline = trio.current_time() + self.worker.cleanup_timeout
         if hold.cancelled_caught:
@@ -167,6 +168,11 @@ class Life:
             self._early.append((fn, args))
         else:
             raise RuntimeError(f"{self.worker.name!r} is {self.state.value}, and starts no task any more")
+
+    def spawn(self, fn: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """The same for the library's own tasks; nothing where it is over."""
+        if self.nursery is not None:
+            self.nursery.start_soon(fn, *args)
 
     async def _noted(self, fn: Callable[..., Awaitable[object]], *args: Any) -> None:
         with noting(self.worker.name, getattr(fn, "__name__", repr(fn)), args):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trio_pipes._base import Requested
 
     from .._bus import BusMessage
-    from .._runner import PipelineRunner
+    from .._worker import Host
 
 __all__ = ["CONTROL", "Owner", "Presence"]
 
@@ -33,10 +33,13 @@ class Owner(Protocol):
     @property
     def address(self) -> str: ...
     @property
-    def runner(self) -> PipelineRunner: ...
+    def runner(self) -> Host: ...
     def stop_when_done(self, reason: str | None = None) -> Requested: ...
     def cancel(self, reason: str | None = None) -> Requested: ...
-    def start_soon(self, fn: Callable[..., Awaitable[object]], *args: Any) -> None: ...
+    def spawn(self, fn: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """In its nursery; nothing where it is over."""
+        ...
+
     def activity_changed(self, active: bool, args: Any) -> None: ...
     def take(self, message: BusMessage) -> bool:
         """A message that is no order: whether it is dealt with."""
@@ -49,7 +52,7 @@ class Presence:
     def __init__(self, owner: Owner, *, active: bool) -> None:
         self._owner = owner
         self.activation = Activation(active, owner.activity_changed)
-        self._asking = Asking(self.activation, self._send, self._knows, self._is_gone, owner.start_soon)
+        self._asking = Asking(self.activation, self._send, self._knows, self._is_gone, owner.spawn)
         self._mailbox: Mailbox | None = None
         self._early: list[Order] | None = []
         self._closed = trio.Event()
@@ -110,7 +113,7 @@ class Presence:
         if self._early is not None:
             self._early.append(order)
         else:
-            self._owner.start_soon(self._send, self.activation.take(order))
+            self._owner.spawn(self._send, self.activation.take(order))
 
     # -- to others
 
