@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import gc
 import signal
-from collections.abc import Iterable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from functools import cached_property
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from ._bus import Bus
     from ._from_thread import RunnerFromThread, TaskFromThread
     from ._registry import Registry
+    from ._workers._remote_ends import RemoteEnds
 
 __all__ = ["PipelineRunner", "RunnerStatistics"]
 
@@ -107,6 +108,7 @@ class PipelineRunner:
         ]
         self._bus = None if bus is None else _checked(bus)
         self._registry: Registry | None = None  # there is one where there is a bus
+        self._ends: RemoteEnds | None = None
         self._grace = grace_period
         self._force_gc = force_gc
         self._roster = Roster(self.name)
@@ -146,6 +148,7 @@ class PipelineRunner:
             registry = self._make_registry(self._bus)
             if self._calls:
                 registry.join_running(len(self._calls), [entry for call in self._calls for entry in call.hosted])
+                self._hear_ends(self._bus).open_nowait()
         return self._bus
 
     @property
@@ -298,9 +301,28 @@ class PipelineRunner:
         self._has_run.value = True
         self._open.value += 1
 
-    def _open_bus(self) -> AbstractAsyncContextManager[object]:
-        """Several calls may have it open at once."""
-        return nullcontext() if self._bus is None else self._bus
+    @asynccontextmanager
+    async def _open_bus(self) -> AsyncIterator[None]:
+        """While a call is open: the bus is too, and what others on it ask of the runner is done."""
+        bus = self._bus
+        try:
+            if bus is None:
+                yield
+            else:
+                async with bus:
+                    if self._ends is None:
+                        await self._hear_ends(bus).open()
+                    yield
+        finally:
+            if len(self._calls) == 1 and self._ends is not None:
+                self._ends.close()
+                self._ends = None
+
+    def _hear_ends(self, bus: Bus) -> RemoteEnds:
+        from ._workers._remote_ends import RemoteEnds  # as the bus
+
+        self._ends = RemoteEnds(self, bus, self._ask_by_name)
+        return self._ends
 
     def _begin(self, call: Call, signals: Signals, nursery: trio.Nursery) -> list[Entry]:
         """A call's nursery is open: gives the workers that it starts with."""
@@ -396,6 +418,47 @@ class PipelineRunner:
             host.ask(entry, request, reason)
         else:
             ask_worker(entry.worker, request, reason)
+
+    def _ask_by_name(self, name: str, request: str, reason: str | None) -> bool:
+        entry = self._roster.get(name)
+        if entry is not None:
+            self._ask(entry, request, reason)
+        return entry is not None
+
+    async def end_everywhere(self, reason: str | None = None) -> None:
+        """End every runner on the bus, this one last."""
+        await self._ask_everywhere("stop_when_done", reason)
+        self.end(reason)
+
+    async def cancel_everywhere(self, reason: str | None = None) -> None:
+        """Cancel every runner on the bus, this one last."""
+        await self._ask_everywhere("cancel", reason)
+        self.cancel(reason)
+
+    async def end_worker(self, name: str, reason: str | None = None) -> bool:
+        """Ask a worker, here or on another runner, to finish what it accepted and end. False: nobody has that name."""
+        return await self._ask_anywhere("end_worker", name, "stop_when_done", reason)
+
+    async def cancel_worker(self, name: str, reason: str | None = None) -> bool:
+        """Have a worker, here or on another runner, end now. False: nobody has that name."""
+        return await self._ask_anywhere("cancel_worker", name, "cancel", reason)
+
+    async def _ask_everywhere(self, request: str, reason: str | None) -> None:
+        from ._workers._remote_ends import ask_everywhere  # as the bus
+
+        call = "cancel_everywhere" if request == "cancel" else "end_everywhere"
+        self._home.check(call)
+        check_reason(f"{self.name}.{call}", reason)
+        await ask_everywhere(self, request, reason)
+
+    async def _ask_anywhere(self, call: str, name: str, request: str, reason: str | None) -> bool:
+        from ._workers._remote_ends import ask_elsewhere  # as the bus
+
+        self._home.check(call)
+        check_name(f"{self.name}.{call}(name", name, "the name of a worker")
+        check_reason(f"{self.name}.{call}", reason)
+        await trio.lowlevel.checkpoint()
+        return self._ask_by_name(name, request, reason) or await ask_elsewhere(self, name, request, reason)
 
     def _on_signal(self, signum: signal.Signals) -> None:
         self._signals_seen += 1

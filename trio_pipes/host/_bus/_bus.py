@@ -224,6 +224,10 @@ class Bus:
         return Subscription(name, types, buffer, overflow, self._enter, self._leave)
 
     async def _enter(self, subscription: Subscription) -> None:
+        self._add(subscription)
+        await self._attend(topic_of(subscription.name))
+
+    def _add(self, subscription: Subscription) -> None:
         if self._thread is None:
             self._thread = get_ident()
         elif self._thread != get_ident():
@@ -233,7 +237,6 @@ class Bus:
         self._named[name] = (*self._named.get(name, ()), subscription)
         self._topics[topic_of(name)] += 1
         self._forget_audiences()
-        await self._attend(topic_of(name))
 
     def _leave(self, subscription: Subscription) -> None:
         if subscription not in self._subscriptions:

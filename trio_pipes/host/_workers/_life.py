@@ -103,13 +103,14 @@ class Life:
         with trio.CancelScope() as hold:
             async with self._checked_lifespan():
                 try:
-                    async with trio.open_nursery() as self.nursery:
-                        self._begin(self.nursery)
+                    async with trio.open_nursery() as nursery:
+                        self.nursery = nursery
+                        self._begin(nursery)
                         self._said_started = True
                         task_status.started(self.worker)
                         try:
                             await self._work()
-                            self.nursery.cancel_scope.cancel(reason=f"{self.worker.name} is over")
+                            nursery.cancel_scope.cancel(reason=f"{self.worker.name} is over")
                         finally:
                             self.state.value = "ending"
                             self.nursery = self.urgent.nursery = None

@@ -36,10 +36,16 @@ class Mailbox(Subscription):
     ) -> None:
         super().__init__(name, types, buffer, overflow, bus._enter, bus._leave)
         self._take_at_once = take
+        self._bus = bus
 
         self.refused = 0
         """Data messages that came after `close_data`."""
         self._takes_data = True
+
+    def open_nowait(self) -> None:
+        """Open it, on a bus that stays in its process."""
+        self._state = "open"
+        self._bus._add(self)
 
     def close_data(self) -> None:
         """Take no more data. Whoever reads gets what is there, and then `trio.EndOfChannel`; the rest goes on."""

@@ -34,6 +34,10 @@ class RemoteEnds:
         """Listen from now on."""
         await self._place.__aenter__()
 
+    def open_nowait(self) -> None:
+        """The same, on a bus that stays in its process."""
+        self._place.open_nowait()
+
     def close(self) -> None:
         """Listen no more."""
         self._place.close()
@@ -50,18 +54,22 @@ class RemoteEnds:
         return True
 
 
-async def ask_everywhere(runner: Host, message: EndMessage | CancelMessage) -> None:
+def _message(request: str, reason: str | None, source: str) -> EndMessage | CancelMessage:
+    kind = CancelMessage if request == "cancel" else EndMessage
+    return kind(reason, source=source)
+
+
+async def ask_everywhere(runner: Host, request: str, reason: str | None) -> None:
     """Every other runner of the bus."""
-    message.source = runner.runner_id
-    await runner.bus.send(message)
+    await runner.bus.send(_message(request, reason, runner.runner_id))
 
 
-async def ask_elsewhere(runner: Host, name: str, message: EndMessage | CancelMessage) -> bool:
+async def ask_elsewhere(runner: Host, name: str, request: str, reason: str | None) -> bool:
     """A worker of another runner. False: nobody has that name."""
+    message = _message(request, reason, runner.runner_id)
     info = runner.registry.get(name)
     if info is None:
         message.target = name
     else:
         message.target, message.worker = info.runner, name
-    message.source = runner.runner_id
     return await runner.bus.send(message)
