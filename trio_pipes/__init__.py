@@ -7,6 +7,7 @@ The public names, lowest layer first. What is not here or in the `__all__` of `t
 from typing import TYPE_CHECKING
 
 from ._base import (
+    ActivationError,
     BusError,
     ConfigurationError,
     DuplicateName,
@@ -136,12 +137,17 @@ if TYPE_CHECKING:
         strip_markdown,
     )
     from .host import (
+        BaseWorker,
+        BaseWorkerStatistics,
         Bus,
         BusGap,
         BusMessage,
         BusStatistics,
+        CancelMessage,
         DataMessage,
+        EndMessage,
         MemoryBus,
+        QueueFrameMessage,
         Registry,
         RunnerFromThread,
         Subscription,
@@ -152,6 +158,7 @@ if TYPE_CHECKING:
         WorkerEvent,
         WorkerInfo,
         WorkerWatch,
+        worker_ready,
     )
 else:
     __getattr__ = on_first_access(
@@ -220,6 +227,12 @@ else:
                 "SubscriptionStatistics",
                 "SystemMessage",
                 "Registry",
+                "BaseWorker",
+                "BaseWorkerStatistics",
+                "CancelMessage",
+                "EndMessage",
+                "QueueFrameMessage",
+                "worker_ready",
                 "RunnerFromThread",
                 "TaskFromThread",
                 "WorkerChange",
@@ -235,9 +248,12 @@ listed_later("trio_pipes.", Frame, "trio_pipes.flow._frames_on_wire")
 listed_later("trio_pipes.voice.", Frame, "trio_pipes.voice._frames_on_wire")
 
 __all__ = [
+    "ActivationError",
     "AggregatedTextFrame",
     "AudioFrame",
     "BaseClock",
+    "BaseWorker",
+    "BaseWorkerStatistics",
     "BotStartedSpeakingFrame",
     "BotStoppedSpeakingFrame",
     "Bus",
@@ -246,6 +262,7 @@ __all__ = [
     "BusMessage",
     "BusStatistics",
     "CancelFrame",
+    "CancelMessage",
     "CancelTaskFrame",
     "Codec",
     "ConfigurationError",
@@ -257,6 +274,7 @@ __all__ = [
     "DuplicateName",
     "DurationStatistics",
     "EndFrame",
+    "EndMessage",
     "EndTaskFrame",
     "EndTimeout",
     "ErrorFrame",
@@ -308,6 +326,7 @@ __all__ = [
     "ProcessingMetrics",
     "ProcessorMetrics",
     "Producer",
+    "QueueFrameMessage",
     "Registry",
     "ReleaseAtPts",
     "Requested",
@@ -368,4 +387,5 @@ __all__ = [
     "strip_markdown",
     "tee",
     "with_deadline",
+    "worker_ready",
 ]

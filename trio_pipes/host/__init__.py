@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from ._from_thread import RunnerFromThread, TaskFromThread
     from ._registry import Registry, WorkerChange, WorkerEvent, WorkerInfo, WorkerWatch
+    from ._workers import BaseWorker, BaseWorkerStatistics, CancelMessage, EndMessage, QueueFrameMessage, worker_ready
 else:
     __getattr__ = on_first_access(
         globals(),
@@ -51,20 +52,33 @@ else:
                 "WorkerInfo",
                 "WorkerWatch",
             ),
+            "._workers": (
+                "BaseWorker",
+                "BaseWorkerStatistics",
+                "CancelMessage",
+                "EndMessage",
+                "QueueFrameMessage",
+                "worker_ready",
+            ),
         },
     )
 
 __all__ = [
     "BaseClock",
+    "BaseWorker",
+    "BaseWorkerStatistics",
     "Bus",
     "BusGap",
     "BusMessage",
     "BusStatistics",
+    "CancelMessage",
     "DataMessage",
+    "EndMessage",
     "Host",
     "MemoryBus",
     "PipelineRunner",
     "PipelineTask",
+    "QueueFrameMessage",
     "Registry",
     "Restart",
     "RunnerFromThread",
@@ -82,4 +96,5 @@ __all__ = [
     "WorkerEvent",
     "WorkerInfo",
     "WorkerWatch",
+    "worker_ready",
 ]

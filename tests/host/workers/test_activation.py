@@ -1,14 +1,10 @@
 """Who is active: orders, one token, and what becomes of it when something is lost."""
 
-import math
-from collections.abc import Callable
-
 import pytest
 import trio
-from test_base_worker import Data, Notes, hosted
 
-from trio_pipes import ActivationError, PipelineRunner
-from trio_pipes.testing import cancel_at_every_checkpoint
+from trio_pipes import ActivationError
+from workers_kit import Data, Notes, hosted
 
 
 def kinds(worker) -> list:

@@ -2,7 +2,6 @@
 
 from contextlib import asynccontextmanager
 
-import attrs
 import pytest
 import trio
 
@@ -10,65 +9,12 @@ from hosting import errors_in, notes_of
 from trio_pipes import (
     BaseWorker,
     ConfigurationError,
-    DataMessage,
     MemoryBus,
     PipelineRunner,
     SubscriberTooSlow,
-    SystemMessage,
 )
 from trio_pipes.testing import check_worker
-
-
-@attrs.define(eq=False)
-class Data(DataMessage):
-    n: int = 0
-
-
-@attrs.define(eq=False)
-class Urgent(SystemMessage):
-    n: int = 0
-
-
-class Notes(BaseWorker):
-    """Writes down what happens to it."""
-
-    def __init__(self, name=None, *, log=None, takes=0.0, **settings) -> None:
-        super().__init__(name, **settings)
-        self.log = [] if log is None else log
-        self.takes = takes
-
-    def note(self, what) -> None:
-        self.log.append(what)
-
-    @asynccontextmanager
-    async def lifespan(self):
-        self.note("up")
-        try:
-            yield
-        finally:
-            self.note("down")
-
-    async def on_bus_message(self, message) -> None:
-        self.note(message.n)
-        if isinstance(message, Data):
-            await trio.sleep(self.takes)
-            self.note(f"{message.n} done")
-
-    async def on_activated(self, args) -> None:
-        self.note(f"active {args}")
-
-    async def on_deactivated(self) -> None:
-        self.note("inactive")
-
-
-@asynccontextmanager
-async def hosted(*workers, bus=None, **settings):
-    """A runner hosts them; the block's end asks it to end and waits."""
-    runner = PipelineRunner(*workers, bus=bus, handle_sigint=False, **settings)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(runner.run)
-        yield runner
-        runner.end()
+from workers_kit import Data, Notes, Urgent, hosted
 
 
 async def test_b5_messages_come_in_order_and_system_ones_at_once(autojump_clock) -> None:

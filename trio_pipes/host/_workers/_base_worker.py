@@ -31,6 +31,7 @@ from ._watching import watch
 
 if TYPE_CHECKING:
     from .._bus import Bus
+    from .._registry import Registry
     from .._worker import Host, Worker
 
 __all__ = ["BaseWorker", "BaseWorkerStatistics"]
@@ -102,7 +103,7 @@ class BaseWorker(Hooks):
         return self.runner.bus
 
     @property
-    def registry(self) -> Any:
+    def registry(self) -> Registry:
         """The registry of its runner."""
         return self.runner.registry
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from trio_pipes._base import on_wire
 from trio_pipes.flow import Direction, Frame
 
 from .._bus import DataMessage, SystemMessage
@@ -11,6 +12,7 @@ from .._bus import DataMessage, SystemMessage
 __all__ = ["CancelMessage", "EndMessage", "QueueFrameMessage"]
 
 
+@on_wire("trio_pipes.worker.end")
 @attrs.define(eq=False)
 class EndMessage(SystemMessage):
     """Finish what was accepted, then end.
@@ -24,6 +26,7 @@ class EndMessage(SystemMessage):
     """The name of a worker of the runner that it is sent to; None: the runner itself."""
 
 
+@on_wire("trio_pipes.worker.cancel")
 @attrs.define(eq=False)
 class CancelMessage(SystemMessage):
     """End now. For whom it is: as with `EndMessage`."""
@@ -33,6 +36,7 @@ class CancelMessage(SystemMessage):
     """The name of a worker of the runner that it is sent to; None: the runner itself."""
 
 
+@on_wire("trio_pipes.worker.queue-frame")
 @attrs.define(eq=False)
 class QueueFrameMessage(DataMessage):
     """Put a frame into the pipeline task that is the target: what `task.queue_frame(frame, direction)` does there."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from trio_pipes._base import next_id
+from trio_pipes._base import next_id, on_wire
 
 from .._bus import SystemMessage
 
@@ -30,6 +30,7 @@ class Order(SystemMessage):
     """Higher than any that the sender has seen: who has seen a higher one refuses it."""
 
 
+@on_wire("trio_pipes.worker.activate")
 @attrs.define(eq=False, kw_only=True)
 class ActivateMessage(Order):
     """Be active."""
@@ -39,16 +40,19 @@ class ActivateMessage(Order):
     """The sender was active, and is not any more."""
 
 
+@on_wire("trio_pipes.worker.deactivate")
 @attrs.define(eq=False, kw_only=True)
 class DeactivateMessage(Order):
     """Be inactive."""
 
 
+@on_wire("trio_pipes.worker.recall")
 @attrs.define(eq=False, kw_only=True)
 class RecallMessage(Order):
     """Give back what was handed over under this number, unless it has gone on to somebody else."""
 
 
+@on_wire("trio_pipes.worker.answer")
 @attrs.define(eq=False, kw_only=True)
 class ActivationAnswer(SystemMessage):
     """What came of an order."""
@@ -64,6 +68,7 @@ class ActivationAnswer(SystemMessage):
     """Why it was refused; None where the number was too low."""
 
 
+@on_wire("trio_pipes.worker.confirm")
 @attrs.define(eq=False, kw_only=True)
 class ConfirmMessage(SystemMessage):
     """The answer to a handover has arrived: what was handed over may be handed on."""
