@@ -17,7 +17,7 @@ import logging
 import re
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import trio
 
@@ -37,6 +37,9 @@ class Restart:
     More than `max_restarts` failures within `period` seconds, or one after its end was asked for, and `run()` raises
     them as an `ExceptionGroup`. The first instance is made at once, so that what is wrong with the factory shows early.
     """
+
+    makes_again: ClassVar[bool] = True
+    """The worker that one sees is `worker`."""
 
     def __init__(self, factory: Callable[[], Worker], max_restarts: int = 3, period: float = 5.0) -> None:
         if not callable(factory):

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import attrs
 import trio
 
 from trio_pipes._base import TransitionError, check_flag, check_name, is_default_name, refuse
 from trio_pipes.host._bus import Bus, MemoryBus
-from trio_pipes.host._restart import Restart
 
 from ._directory import Directory
 from ._in_process import InProcess
 from ._info import WorkerInfo
 from ._over_broker import OverBroker
 from ._watch import WorkerWatch
-
-if TYPE_CHECKING:
-    from trio_pipes.host._roster import Entry
 
 __all__ = ["Registry"]
 
@@ -29,6 +25,17 @@ __all__ = ["Registry"]
 class _Wait:
     pending: set[str]
     over: trio.Event = attrs.field(factory=trio.Event)
+
+
+class Hosted(Protocol):
+    """A worker of the runner, as its roster has it."""
+
+    @property
+    def worker(self) -> Any: ...
+
+    name: str
+    parent: str | None
+    is_ready: bool
 
 
 class Registry:
@@ -198,7 +205,7 @@ class Registry:
                     self._end()
                     await self._reach.close()
 
-    def join_running(self, calls: int, entries: Iterable[Entry]) -> None:
+    def join_running(self, calls: int, entries: Iterable[Hosted]) -> None:
         """The runner, which is running already, has been asked for its own bus in the process."""
         assert isinstance(self._reach, InProcess)
         self._reach.join()
@@ -223,7 +230,7 @@ class Registry:
         """The nursery of a call is about to close."""
         self._reach.leave(nursery)
 
-    async def enlist(self, entry: Entry) -> None:
+    async def enlist(self, entry: Hosted) -> None:
         """A worker is to run: own its name. Raises `DuplicateName`, and `BusError` when the broker is away for long."""
         if entry.name in self._local:
             return
@@ -231,15 +238,15 @@ class Registry:
             await self._reach.hold(entry.name)
         self._add(entry)
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: Hosted) -> None:
         worker = entry.worker
-        inner = worker.worker if isinstance(worker, Restart) else worker
+        inner = getattr(worker, "worker", worker) if getattr(worker, "makes_again", False) else worker
         self._put(
             WorkerInfo(
                 name=entry.name,
                 runner=self._runner_id,
                 ready=entry.is_ready,
-                active=getattr(inner, "active", True) is not False,
+                active=getattr(inner, "is_active", True) is not False,
                 parent=entry.parent,
                 kind=type(inner).__name__,
                 life=next(self._lives),

@@ -204,6 +204,8 @@ class Life:
             self.urgent.add(self.worker.on_activated, args)
         else:
             self.urgent.add(self.worker.on_deactivated)
+        if self.runner.registry.get(self.worker.name) is not None:
+            self.runner.registry.set_active(self.worker.name, active)
 
     def take(self, message: BusMessage) -> bool:
         """A message that has come: whether it need not wait for those before it."""
