@@ -58,9 +58,8 @@ def test_ci_runs_every_other_session() -> None:
         "demo",
         "bench",
         "soak",
-        "fuzz",
         "chaos",
-    }  # the first, two that judge nothing, three for long
+    }  # the first, two that judge nothing, two for long
 
 
 # ------------------------------------------------------------------------------------------ what no file may contain

@@ -173,7 +173,7 @@ class Codec:
         if len(data) > self._small and values_in(data, self.max_values) > self.max_values:
             raise Unfit(f"it has more than {self.max_values:,} values in it")
 
-    def _opened(self, data: bytes | memoryview) -> Any:
+    def _opened(self, data: bytes | bytearray | memoryview) -> Any:
         tag = None
         try:
             tag, version, body = ENVELOPE.decode(data)
