@@ -1,0 +1,19 @@
+"""Buses between processes and machines, over brokers."""
+
+from typing import TYPE_CHECKING
+
+from trio_pipes._base import on_first_access
+
+if TYPE_CHECKING:
+    from ._broker_statistics import BrokerStatistics
+    from ._redis_bus import RedisBus
+else:
+    __getattr__ = on_first_access(
+        globals(),
+        {
+            "._broker_statistics": ("BrokerStatistics",),
+            "._redis_bus": ("RedisBus",),
+        },
+    )
+
+__all__ = ["BrokerStatistics", "RedisBus"]
