@@ -47,9 +47,9 @@ class BrokerLink(ABC):
 
     @abstractmethod
     async def claim(self, names: Sequence[str], owner: str, lease: float) -> dict[str, str]:
-        """In one step: give all these names to `owner` and begin its lease anew; or none, where others with a lease have some.
+        """In one step: begin the lease of `owner` anew, and give it all these names; or none, where others with a lease have some.
 
-        Gives those, with their owners. No names: the lease alone.
+        Gives those, with their owners.
         """
 
     @abstractmethod

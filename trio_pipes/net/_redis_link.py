@@ -48,8 +48,8 @@ for i = 3, #ARGV do
 end
 if #taken == 0 then
     for i = 3, #ARGV do redis.call('HSET', names, ARGV[i], owner) end
-    extend(tonumber(ARGV[2]))
 end
+extend(tonumber(ARGV[2]))
 redis.call('ZREMRANGEBYSCORE', leases, '-inf', now)
 if redis.call('EXISTS', names) == 1 then
     for _, name in ipairs(redis.call('HRANDFIELD', names, 2 * #ARGV)) do
