@@ -1,6 +1,6 @@
 """Frame pipelines, workers and runners on Trio.
 
-The public names, lowest layer first. What is not here or in the `__all__` of `trio_pipes.testing`,
+The public names, lowest layer first. What is not here or in the `__all__` of `trio_pipes.net`, `trio_pipes.testing`,
 `trio_pipes.transports` or `trio_pipes.voice` is private.
 """
 
@@ -160,6 +160,7 @@ if TYPE_CHECKING:
         WorkerWatch,
         worker_ready,
     )
+    from .net import RedisBus
 else:
     __getattr__ = on_first_access(
         globals(),
@@ -240,6 +241,7 @@ else:
                 "WorkerInfo",
                 "WorkerWatch",
             ),
+            ".net": ("RedisBus",),
         },
     )
 
@@ -328,6 +330,7 @@ __all__ = [
     "Producer",
     "QueueFrameMessage",
     "Registry",
+    "RedisBus",
     "ReleaseAtPts",
     "Requested",
     "Restart",

@@ -95,7 +95,9 @@ async def test_senders_that_were_quiet_for_long_are_forgotten() -> None:
     for i in range(1000):
         numbers.judge(Envelope("c", "t", f"{i:08x}", 1, 1, b""), float(i))
     numbers.forget(990.0)
-    assert {origin for senders in numbers._topics.values() for origin in senders} == {f"{i:08x}" for i in range(990, 1000)}
+    assert {origin for senders in numbers._topics.values() for origin in senders} == {
+        f"{i:08x}" for i in range(990, 1000)
+    }
     numbers.forget(5000.0)
     assert not numbers._topics
 

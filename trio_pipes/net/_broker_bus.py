@@ -106,6 +106,7 @@ class BrokerBus(Bus):
         self._stopping = False
         self._link: BrokerLink | None = None
         self._is_new = False  # the link: nothing is attended on it yet
+        self._was_lost = False  # a link, since the bus was opened
         self._attended: set[str | None] = set()
         self._changed: set[str | None] = set()  # topics to look at: attended, though nobody is there, or the reverse
         self._waiting = trio.lowlevel.ParkingLot()  # for topics to be attended
@@ -137,13 +138,15 @@ class BrokerBus(Bus):
         async with self._opening:  # the second waits for the first one's connection
             if not self._homes and self._link is None:
                 self._link = await self._first_link()
-                self._is_new = True
+                self._is_new, self._was_lost = True, False
         error: BaseException | None = None
         async with trio.open_nursery() as home:
             self._homes.append(home)
             if self._keeper_home is None:
                 self._start_keeper(home)
             try:
+                if self._homes == [home]:
+                    await self._wait_ready()
                 yield
             except BaseException as exc:  # noqa: ASYNC103, BLE001  (raised again below: alone, and not in the nursery's group)
                 error = exc
@@ -163,6 +166,14 @@ class BrokerBus(Bus):
             return await self._try_connect()
         except (LinkLost, Refused) as exc:
             raise BusError(f"cannot connect to {self._where}: {exc}") from exc
+
+    async def _wait_ready(self) -> None:
+        """Broadcasts arrive. Raises `BusError` where the broker lets nobody listen."""
+        with trio.move_on_after(CONNECT):
+            while not self._outbox.is_open and self._link is not None:
+                await self._waiting.park()
+        if not self._outbox.is_open:
+            raise BusError(self._last_error or f"{self._where} did not answer for {CONNECT:g} s")
 
     async def _try_connect(self) -> BrokerLink:
         with trio.move_on_after(CONNECT):
@@ -209,6 +220,7 @@ class BrokerBus(Bus):
     async def _drop_link(self) -> None:
         self._outbox.close()
         self._attended.clear()
+        self._waiting.unpark_all()
         link, self._link = self._link, None
         if link is not None:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
@@ -263,6 +275,7 @@ class BrokerBus(Bus):
                 nursery.cancel_scope.cancel()
         except* (LinkLost, Refused) as lost:
             self._last_error = f"lost the connection to {self._where}: {_text(lost)}"
+            self._was_lost = True
         else:
             return True
         logger.warning("%s; connecting again", self._last_error)
@@ -323,7 +336,7 @@ class BrokerBus(Bus):
         await link.attend(topics)
         self._attended.update(topics)
         self._is_new = False
-        if self._connections > 1:
+        if self._was_lost:
             logger.info("connected to %s again", self._where)
             self._tell_gap(BusGap())
         while self._early:  # what comes meanwhile stands behind these
