@@ -331,6 +331,7 @@ __all__ = [
     "QueueFrameMessage",
     "Registry",
     "RedisBus",
+    "Registry",
     "ReleaseAtPts",
     "Requested",
     "Restart",

@@ -200,7 +200,7 @@ async def test_nothing_answers_for_a_third_of_the_lease_and_the_connection_count
         await trio.sleep(100)
         since = trio.current_time()
         broker.pause()
-        while not one.statistics().last_error:
+        while not one.statistics().last_error:  # noqa: ASYNC110  (nothing tells of it)
             await trio.sleep(0.01)
         broker.go_on()
         assert type(await at_a.receive()) is BusGap
