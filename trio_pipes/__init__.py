@@ -329,7 +329,6 @@ __all__ = [
     "ProcessorMetrics",
     "Producer",
     "QueueFrameMessage",
-    "Registry",
     "RedisBus",
     "Registry",
     "ReleaseAtPts",
