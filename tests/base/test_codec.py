@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from types import ModuleType
 from typing import Any, Literal
+from unittest.mock import Mock
 
 import attrs
 import msgspec
@@ -116,7 +117,7 @@ def test_a_value_of_a_field_that_takes_anything_comes_back(value: Any) -> None:
 
 def test_what_comes_back_as_something_like_it() -> None:
     assert there_and_back(Box((1, (2, [3])))).payload == [1, [2, [3]]]
-    assert there_and_back(Box(bytearray(b"a"), memoryview(b"b"))) == Box(b"a", b"b")
+    assert there_and_back(Box(bytearray(b"a"), memoryview(b"bcd")[::2])) == Box(b"a", b"bd")
     back = there_and_back(Box(NOON)).payload
     assert back.utcoffset() == dt.timedelta(0)
     assert math.isnan(there_and_back(Box(math.nan)).payload)
@@ -149,6 +150,25 @@ def test_typed_fields_come_back_as_their_annotations_say() -> None:
     assert there_and_back(Typed(1, either=5)).either == 5
 
 
+@on_wire("test.strings")
+@attrs.define
+class Strings:
+    """With annotations that are strings, one of a name that the class has as well."""
+
+    day: "dt.date | None" = None
+    inner: list["Strings"] = attrs.Factory(list)
+    Box: "Box | None" = None
+    unknown: "NoSuchName" = 1  # type: ignore[name-defined]  # noqa: F821
+
+
+def test_annotations_that_are_strings() -> None:
+    sent = Strings(dt.date(2026, 1, 2), [Strings(None, [], Box(2))], None, {"any": "thing"})
+    assert there_and_back(sent) == sent
+    for wrong in (Strings(5), Strings(inner=[5]), Strings(Box=5)):  # type: ignore[arg-type,list-item]
+        with pytest.raises(WireError, match=r"Expected .*, got int"):
+            there_and_back(wrong)
+
+
 def test_an_object_is_made_as_any_of_its_class() -> None:
     back = there_and_back(Careful(80, "a/b", secret="s"))
     assert (back.path, back._secret, back.made) == ("A/B", "s", ["here"])
@@ -178,6 +198,7 @@ class Unlisted:
         ({"a": [1, 2, {3}]}, "payload['a'][2]", "is of builtins.set"),
         ([[Colour.RED]], "payload[0][0]", "Colour"),
         (Word("a"), "payload", "Word"),
+        (Mock(spec=str), "payload", "Mock"),
         (1j, "payload", "complex"),
         (2**64, "payload", "more than 64 bits"),
         ({"a": [0, -(2**63) - 1]}, "payload['a'][1]", "more than 64 bits"),

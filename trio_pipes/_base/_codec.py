@@ -97,7 +97,7 @@ class Codec:
         except AttributeError as exc:
             raise Unfit(f"it is not complete: {exc}") from exc
         for name, value in fields.items():
-            if value.__class__ not in PLAIN:
+            if type(value) not in PLAIN:
                 fields[name] = self._pack_field(name, value, plan.types.get(name, NO_TYPES), level)
         try:
             return self._encode((plan.listed.tag, plan.listed.version, fields))

@@ -40,8 +40,10 @@ class Unfit(Exception):
 def pack(value: Any, types: Types, level: int, pack_object: Callable[[Any, int], bytes]) -> Any:
     """What is sent for a value whose field brings back `types` besides. Raises `Unfit`."""
     kind = type(value)
-    if kind in PLAIN or kind in BYTES:
+    if kind in PLAIN:
         return value
+    if kind in BYTES:
+        return bytes(value)
     if level > MAX_DEPTH:
         raise Unfit(f"it is nested more than {MAX_DEPTH} deep")
     if kind is dict:

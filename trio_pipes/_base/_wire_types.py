@@ -30,20 +30,21 @@ CONTAINERS: Final[tuple[Any, ...]] = (
 
 
 def field_hints(cls: type[Any]) -> dict[str, Any]:
-    """The annotations of a class and its bases, those that are strings resolved, each where it was written."""
+    """The annotations of a class and its bases, strings resolved, each in the module where it was written."""
     hints: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
-        names = vars(sys.modules.get(base.__module__, types))
+        names = {**vars(base), **vars(sys.modules.get(base.__module__, types))}
         for name, hint in vars(base).get("__annotations__", {}).items():
-            hints[name] = _resolved(hint, names, vars(base)) if isinstance(hint, str) else hint
+            hints[name] = _resolved(hint, names)
     return hints
 
 
-def _resolved(hint: str, names: Mapping[str, Any], own: Mapping[str, Any]) -> Any:
+def _resolved(hint: Any, names: dict[str, Any]) -> Any:
+    alone = types.SimpleNamespace(__annotations__={"it": hint})
     try:
-        return eval(hint, dict(names), dict(own))  # our own source, as `typing.get_type_hints` does it
-    except (NameError, AttributeError):
-        return Any  # a name that is imported for type checkers only, or is local to a function
+        return typing.get_type_hints(alone, names, include_extras=True)["it"]
+    except (NameError, AttributeError, TypeError, SyntaxError):
+        return Any  # a name that is imported for type checkers only, or is local to a function; or no annotation of a field
 
 
 class _StandIn(type):
