@@ -68,6 +68,8 @@ class _Handover:
     settled: trio.Event = attrs.field(factory=trio.Event)
     known: trio.Event = attrs.field(factory=trio.Event)
     """The caller need not wait any more: it is settled, or has taken too long."""
+    recalled: bool = False
+    """From then on only the answer to the recall counts: who had accepted may have given back since."""
     error: ActivationError | None = None
 
     def settle(self, error: str | None = None) -> None:
@@ -111,7 +113,7 @@ class Asking:
         handover = self._handover
         if handover is None or handover.order is None or not message.accepted or message.source != handover.to:
             return
-        if message.serial == handover.order.serial and (not handover.settled.is_set() or handover.error is None):
+        if message.serial == handover.order.serial and not handover.recalled:
             handover.settle()
             self._start_soon(self._send, ConfirmMessage(number=message.number, target=message.source))
 
@@ -257,6 +259,7 @@ class Asking:
         if handover.settled.is_set():
             return
         assert handover.order is not None
+        handover.recalled = True
         number = handover.order.number
         answer = await self._ask(handover.to, RecallMessage(number=number, target=handover.to))
         if answer.accepted:
