@@ -97,6 +97,7 @@ class Call:
                 if before is not None and not before.is_set():
                     await before.wait()
                 started = True
+                self._follow_parent(entry)
                 shared.tell("on_worker_started", worker)
                 entry.result = await worker.run(task_status=_Status(entry, shared))
         except Exception as exc:  # noqa: BLE001  (it leaves the call when all in it has ended, unless it is isolated)
@@ -119,6 +120,8 @@ class Call:
         if shared.registry is not None:
             shared.registry.delist(entry.name)
         del self.hosted[entry]
+        if entry.following is not None:
+            entry.following.cancel(reason="its child has ended")
         self._roots -= entry.is_root
         self._others -= not entry.helper
         entry.may_follow.set()
@@ -150,6 +153,22 @@ class Call:
         self.failed(entry, error)
         if entry.scope is not None:
             entry.scope.cancel(reason=str(error))
+
+    def _follow_parent(self, entry: Entry) -> None:
+        """A parent on another runner: when the registry says that it is gone, its child is asked to end."""
+        shared = self.shared
+        if entry.parent is not None and shared.registry is not None and shared.roster.get(entry.parent) is None:
+            assert self.nursery is not None
+            entry.following = trio.CancelScope()
+            self.nursery.start_soon(self._until_gone, entry, entry.parent, entry.following, shared.registry)
+
+    async def _until_gone(self, entry: Entry, parent: str, scope: trio.CancelScope, registry: Registry) -> None:
+        with scope:
+            async with registry.watch(parent) as events:
+                async for event in events:
+                    if event.is_gone:
+                        self.ask(entry, "stop_when_done", f"its parent {parent!r} is gone: {event.reason}")
+                        return
 
     def _told_to_parent(self, entry: Entry, error: Exception) -> bool:
         """Whether the error has been given to the worker's parent, which says what becomes of it."""

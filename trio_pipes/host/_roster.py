@@ -34,6 +34,8 @@ class Entry:
     has_failed: bool = False
     scope: trio.CancelScope | None = None
     """What it runs in, once it is hosted."""
+    following: trio.CancelScope | None = None
+    """Of the task that looks whether its parent, on another runner, is still there."""
     result: object = None
 
     @property

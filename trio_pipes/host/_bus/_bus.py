@@ -61,6 +61,14 @@ class _Kind:
     """Who gets its broadcasts; None: not looked up since somebody came or went."""
 
 
+def _wants(types: tuple[type[BusMessage], ...], cls: type[BusMessage]) -> bool:
+    """Whether a broadcast of this class is for a subscription of these types."""
+    if cls.internal:
+        types = tuple([one for one in types if one.internal])
+        return bool(types) and issubclass(cls, types)
+    return not types or issubclass(cls, types)
+
+
 class Bus:
     """What all buses do. Make a `MemoryBus`, or one of `trio_pipes.net`.
 
@@ -192,8 +200,7 @@ class Bus:
         return kind
 
     def _audience(self, cls: type[BusMessage], kind: _Kind) -> tuple[Subscription, ...]:
-        there = [one for one in self._subscriptions if not one.types or issubclass(cls, one.types)]
-        kind.audience = tuple(there)
+        kind.audience = tuple([one for one in self._subscriptions if _wants(one.types, cls)])
         return kind.audience
 
     # -- subscribing

@@ -16,6 +16,9 @@ class BusMessage:
     local: ClassVar[bool] = False
     """True: never leaves the process, whatever the bus. For messages with objects in them."""
 
+    internal: ClassVar[bool] = False
+    """True: a broadcast of it is for subscriptions that name this class, or one like it, and not for those of everything."""
+
     source: str = ""
     """Who sends it, by name: does not get its own broadcasts back. Empty: nobody in particular."""
     target: str | None = None

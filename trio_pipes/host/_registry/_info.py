@@ -50,3 +50,8 @@ class WorkerEvent:
     """As it is; as it was last known, when it is gone."""
     reason: str | None = None
     """Why it is gone."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is there no more."""
+        return self.kind is WorkerChange.GONE

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 import attrs
 
@@ -39,6 +39,8 @@ ACTIVE: Final = 2
 @attrs.define(eq=False, kw_only=True)
 class RegistryMessage(SystemMessage):
     """What registries tell each other."""
+
+    internal: ClassVar[bool] = True
 
 
 @on_wire("trio_pipes.registry.beat")

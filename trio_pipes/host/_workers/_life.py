@@ -26,7 +26,7 @@ from ._children import Children
 from ._hooks import Hooks
 from ._presence import CONTROL, Presence
 from ._urgent import Urgent, noting
-from ._watching import ready_handlers, watch
+from ._watching import Handler, ready_handlers, watch
 
 if TYPE_CHECKING:
     from .._worker import Host
@@ -48,6 +48,7 @@ class Life:
         self.urgent = Urgent()
         self.state: Value[str] = Value("new")
         self.nursery: trio.Nursery | None = None
+        self.ready: dict[str, Handler] = {}
         self.handled = 0
         self.dropped = 0
         self._scope = trio.CancelScope()
@@ -67,6 +68,7 @@ class Life:
 
     def attach(self, runner: Host) -> None:
         """It has a runner."""
+        self.ready = ready_handlers(self.worker)
         self.runner_or_none = self.children.runner = runner
         self.children.name = self.worker.name
 
@@ -125,13 +127,14 @@ class Life:
 
     def _begin(self, nursery: trio.Nursery) -> None:
         self.state.value = "ending" if self._told else "running"
+        self.urgent.who = self.worker.name
         self.urgent.nursery = nursery
         if self.presence.activation.active:
             self.urgent.add(self.worker.on_activated, self.presence.activation.args)
         early, self._early = self._early, []
         for fn, args in early:
             nursery.start_soon(self._noted, fn, *args)
-        for name, handler in ready_handlers(self.worker).items():
+        for name, handler in self.ready.items():
             nursery.start_soon(self._noted, watch, self.worker, (name,), handler, None)
         self.presence.begin()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import attrs
 
 from trio_pipes._base import on_wire
@@ -21,6 +23,8 @@ class EndMessage(SystemMessage):
     where `worker` is given, for its worker of that name. With the name of a worker it is for that worker.
     """
 
+    internal: ClassVar[bool] = True
+
     reason: str | None = None
     worker: str | None = None
     """The name of a worker of the runner that it is sent to; None: the runner itself."""
@@ -30,6 +34,8 @@ class EndMessage(SystemMessage):
 @attrs.define(eq=False)
 class CancelMessage(SystemMessage):
     """End now. For whom it is: as with `EndMessage`."""
+
+    internal: ClassVar[bool] = True
 
     reason: str | None = None
     worker: str | None = None

@@ -12,7 +12,7 @@ from ._hooks import Hooks
 if TYPE_CHECKING:
     from .._registry import WorkerInfo
 
-__all__ = ["ready_handlers", "watch", "worker_ready"]
+__all__ = ["Handler", "ready_handlers", "watch", "worker_ready"]
 
 MARK = "_ready_for"
 
@@ -55,11 +55,9 @@ async def watch(
     worker: Hooks, names: tuple[str, ...], ready: Handler, gone: Callable[[WorkerInfo], Awaitable[Any]] | None
 ) -> None:
     """Tell the worker of these, for as long as it runs."""
-    from .._registry import WorkerChange  # most programs have no registry
-
     async with worker.runner.registry.watch(*names) as events:
         async for event in events:
-            if event.kind is not WorkerChange.GONE:
+            if not event.is_gone:
                 await ready(event.worker)
             elif gone is not None:
                 await gone(event.worker)
