@@ -30,6 +30,8 @@ def test_every_error_is_a_pipes_error() -> None:
         ("FloodError", Exception),
         ("DuplicateName", ValueError),
         ("MissingExtra", ImportError),
+        ("JobError", Exception),
+        ("JobTimeout", trio.TooSlowError),
     ],
 )
 def test_errors_are_what_the_design_says(error, also) -> None:
@@ -48,7 +50,9 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
             drawn[words[0]] = also
     real = {}
     for error in all_errors():
-        others = [base for base in error.__bases__ if base not in (trio_pipes.PipesError, Exception)]
+        others = [
+            base for base in error.__bases__ if base is not Exception and not issubclass(base, trio_pipes.PipesError)
+        ]
         module = "trio." if others and others[0].__module__.startswith("trio") else ""
         real[error.__name__] = f"{module}{others[0].__name__}" if others else None
     assert drawn == real

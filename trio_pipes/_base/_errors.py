@@ -13,6 +13,8 @@ Each answers "who acts now?". Where one of Trio's own says it already, that one 
         ├── ConfigurationError (ValueError)    you: the value cannot work; the text says what can
         ├── DuplicateName (ValueError)         you: choose another name, or wait for the first to end
         ├── FloodError                         you: something queues faster than it is handled
+        ├── JobError                           the author of the handler that is named, or whoever ended that worker
+        │   └── JobTimeout (trio.TooSlowError)     the same, or you: it was given too little time
         ├── LeaseLost                          you: what was held is somebody else's by now
         ├── MissingExtra (ImportError)         you: install the extra that the text names
         ├── SubscriberTooSlow                  you: read faster, or choose a larger buffer or another overflow
@@ -26,6 +28,8 @@ Each answers "who acts now?". Where one of Trio's own says it already, that one 
 
 from __future__ import annotations
 
+from typing import Any
+
 import trio
 
 __all__ = [
@@ -36,6 +40,8 @@ __all__ = [
     "EndTimeout",
     "FloodError",
     "FrameTimeout",
+    "JobError",
+    "JobTimeout",
     "LeaseLost",
     "MissingExtra",
     "PipesError",
@@ -69,6 +75,43 @@ class DuplicateName(PipesError, ValueError):
 
 class FloodError(PipesError):
     """More frames wait in a lane that never makes its pusher wait, or behind a gate, than its limit allows."""
+
+
+class JobError(PipesError):
+    """A job that was not done. The text has what went wrong at the worker, its class and its own text.
+
+    A handler may raise one itself, to give its requester a `payload` with the text: `raise JobError("no such topic",
+    payload={"nearest": "trio"})`.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        payload: Any = None,
+        worker: str = "",
+        job: str | None = None,
+        job_id: str = "",
+        status: str = "failed",
+        remote_traceback: str | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.payload: Any = payload
+        """What the handler gave with its error, or None."""
+        self.worker: str = worker
+        """Of whom it was asked."""
+        self.job: str | None = job
+        """The name of the job."""
+        self.job_id: str = job_id
+        self.status: str = status
+        """"failed": the handler raised; "timeout": its time was over; "cancelled": it was stopped at the worker, or with its
+        group; "gone": the worker ended or is not heard of; "unknown": the worker has no such job; "refused": it takes none."""
+        self.remote_traceback: str | None = remote_traceback
+        """Where the handler raised, as text."""
+
+
+class JobTimeout(JobError, trio.TooSlowError):
+    """A job that was not done within its `timeout`; the text says how far it had come."""
 
 
 class LeaseLost(PipesError):

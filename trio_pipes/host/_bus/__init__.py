@@ -2,6 +2,7 @@
 
 from ._bus import Bus, BusStatistics, topic_of
 from ._claims import Claims
+from ._listener import Listener
 from ._memory_bus import MemoryBus
 from ._messages import BusGap, BusMessage, DataMessage, SystemMessage
 from ._subscription import Subscription, SubscriptionStatistics
@@ -13,6 +14,7 @@ __all__ = [
     "BusStatistics",
     "Claims",
     "DataMessage",
+    "Listener",
     "MemoryBus",
     "Subscription",
     "SubscriptionStatistics",

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from secrets import token_hex
 from threading import get_ident
@@ -25,6 +25,7 @@ from trio.lowlevel import Task, cancel_shielded_checkpoint, checkpoint_if_cancel
 
 from trio_pipes._base import ConfigurationError, are_classes, check_count, check_name, refuse
 
+from ._listener import Listener
 from ._messages import BusMessage, SystemMessage
 from ._subscription import CROWDED, FULL, Overflow, Subscription
 
@@ -229,6 +230,20 @@ class Bus:
                 "Take 'error' or 'drop_oldest', and a buffer for the longest pause of the reader."
             )
         return Subscription(name, types, buffer, overflow, self._enter, self._leave)
+
+    def listen(
+        self,
+        name: str,
+        *types: type[BusMessage],
+        handle: Callable[[BusMessage], bool | None],
+        failed: Callable[[Exception], None],
+    ) -> Listener:
+        """As `subscribe`, for this library's own protocols: `handle(message)` is called in the step in which one arrives.
+
+        It must be quick and not raise; it may give True for its sender to give way. `failed(error)` is called once
+        where the bus can carry no more.
+        """
+        return Listener(name, types, handle, failed, self._enter, self._leave)
 
     async def _enter(self, subscription: Subscription) -> None:
         self._add(subscription)

@@ -114,6 +114,11 @@ class Subscription:
     ) -> None:
         self.close()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether no more messages come."""
+        return self._state == "over"
+
     def close(self) -> None:
         """Take no more messages, and forget those that were not read."""
         if self._state != "over":

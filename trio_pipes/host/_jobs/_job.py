@@ -1,0 +1,415 @@
+"""`Job`: work that is asked of another worker, as its requester has it."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self, final
+
+import trio
+from trio.lowlevel import ParkingLot, checkpoint
+
+from trio_pipes._base import BusError, JobError, PipesError, next_id, shown
+from trio_pipes.host._bus import BusGap, BusMessage, Listener
+
+from ._beside import Beside
+from ._directory import Runner, find, is_ready, jobs_address
+from ._failure import Failure
+from ._messages import (
+    TO_REQUESTER,
+    JobAnswer,
+    JobAnswerUrgent,
+    JobAsk,
+    JobChunk,
+    JobCredit,
+    JobKeep,
+    JobLeave,
+    JobProgress,
+    JobStreamEnd,
+    JobUpdate,
+    JobUpdateUrgent,
+)
+from ._server import ROUNDS
+from ._stream_in import Chunks, JobStream
+
+__all__ = ["Job"]
+
+# Updates that are kept for a requester that does not read them: then the oldest is dropped, and counted.
+UPDATES_KEPT = 64
+
+# Seconds in which a requester that leaves has to tell the worker. Where that fails, the worker finds out by the lease.
+TO_TELL = 2.0
+
+# Seconds from a gap to the question what was lost in it, so that a hail of gaps is one question.
+AFTER_A_GAP = 0.1
+
+
+@final
+class Job:
+    """What `worker.job(...)` gives. `async with` it: entering asks, leaving cancels what has not been done.
+
+    Entering waits until the worker is there and ready. In the block, `async for update in job` gives what the handler tells
+    while it works, and ends with the job; `await job.result()` gives its result or raises `JobError`.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        source: str,
+        worker: str,
+        name: str | None,
+        payload: Any,
+        timeout: float | None,
+        changed: ParkingLot | None = None,
+    ) -> None:
+        self.id: str = f"{runner.runner_id}/job-{next_id()}"
+        """Tells it from all other jobs on the bus."""
+        self.worker: str = worker
+        """Of whom it is asked."""
+        self.name: str | None = name
+        """What is asked; None: the worker's default job."""
+        self._runner = runner
+        self._bus = runner.bus
+        self._source = source
+        self._payload = payload
+        self._timeout = timeout
+        self._deadline = math.inf
+        self._changed = ParkingLot() if changed is None else changed
+        self._listener: Listener | None = None
+        self._address: str | None = None  # where it was asked
+        self._has_arrived = False
+        self._answer: JobAnswer | JobAnswerUrgent | None = None
+        self._failure: Failure | None = None
+        self._error: PipesError | None = None  # found on this side
+        self._updates: deque[Any] = deque()
+        self._urgent: deque[Any] = deque()
+        self._number = self._urgent_number = 0
+        self._dropped = 0
+        self._chunks = Chunks()
+        self._stream: JobStream | None = None
+        self._discards = False
+        self._beside: Beside | None = None
+        self.over_as: int = 0
+        """Which was over earlier has a smaller number."""
+        self._rounds = 0  # since the worker was heard of
+        self._gap = trio.Event()
+
+    def __repr__(self) -> str:
+        what = "the default job" if self.name is None else f"job {shown(self.name)!r}"
+        return f"<{what} of {shown(self.worker)!r}, {'over' if self.is_over else 'not over'}>"
+
+    # -- the block
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        try:
+            if self._bus.crosses:
+                self._beside = await Beside().open()
+            await self.ask()
+            if self._beside is not None:
+                self._beside.start(self.keep)
+        except BaseException as exc:
+            await self.__aexit__(type(exc), exc, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        try:
+            if self._beside is not None:
+                await self._beside.close(value)
+        finally:
+            await self.leave(None if value is None else f"its requester's block was left with {value!r}")
+
+    async def open(self) -> None:
+        """Be able to hear the worker; from here the time counts."""
+        if self._listener is not None:
+            raise RuntimeError(f"{self!r} has been asked before: a job is one block, ask again for another")
+        if self._timeout is not None:
+            self._deadline = trio.current_time() + self._timeout
+        self._listener = self._bus.listen(self.id, *TO_REQUESTER, handle=self._hear, failed=self._bus_failed)
+        await self._listener.__aenter__()
+
+    async def ask(self) -> None:
+        """Find the worker, and ask it. Returns when it has been asked, or its time is over."""
+        with trio.move_on_at(self._deadline):
+            while True:
+                address = await find(self._runner, self.worker)
+                self._address = jobs_address(address)
+                if await self._send(self._asking()):
+                    return
+                self._address = None
+                if is_ready(self._runner, self.worker):  # and not ended meanwhile
+                    self._end(Failure("refused", "this worker does no jobs"))
+                    return
+        if not self.is_over:
+            self._time_is_over()
+
+    async def leave(self, reason: str | None = None) -> None:
+        """Stop the work if it is not done; nothing more is heard of it."""
+        listener = self._listener
+        if listener is None or listener.is_closed:
+            return
+        try:
+            if self._address is not None and (self._answer is None or self._bus.crosses):
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + TO_TELL):
+                    await self._send_if_possible(JobLeave(job=self.id, reason=reason))
+        finally:
+            listener.close()
+            self._end(Failure("cancelled", "its requester has left it"))
+
+    def cancel_locally(self, reason: str) -> None:
+        """It is not waited for any more, though its block goes on (a group)."""
+        self._end(Failure("cancelled", reason))
+
+    # -- what is said to the worker
+
+    def _asking(self) -> JobAsk:
+        left = None if self._timeout is None else max(0.0, self._deadline - trio.current_time())
+        return JobAsk(job=self.id, name=self.name, payload=self._payload, seconds=left)
+
+    async def _send(self, message: BusMessage) -> bool:
+        message.source, message.target = self._source, self._address
+        return await self._bus.send(message)
+
+    async def _send_if_possible(self, message: BusMessage) -> None:
+        """What is said again later, or is not needed."""
+        with suppress(BusError):
+            await self._send(message)
+
+    async def keep(self) -> None:
+        """Where the bus crosses to other processes: say that somebody waits, and find out what was lost."""
+        quarter = self._bus.lease / ROUNDS
+        while not self._has_all:
+            with trio.move_on_after(quarter) as scope:
+                await self._gap.wait()
+                await trio.sleep(min(AFTER_A_GAP, quarter))
+            self._gap = trio.Event()
+            if self._has_all:
+                return
+            if scope.cancelled_caught:
+                self._rounds += 1
+                if self._rounds >= ROUNDS:
+                    text = f"nothing was heard of the worker for {self._bus.lease:g} s"
+                    self._end(Failure("gone", text))
+                    return
+            if trio.current_time() >= self._deadline:
+                self._time_is_over()
+                return
+            if self._has_arrived:
+                chunks = self._chunks
+                again: BusMessage = JobKeep(job=self.id, taken=chunks.taken, arrived=chunks.arrived)
+            else:
+                again = self._asking()
+            await self._send_if_possible(again)
+
+    # -- what the worker says
+
+    def _hear(self, message: BusMessage) -> bool:
+        if isinstance(message, BusGap):
+            self._gap.set()
+            return False
+        self._rounds = 0
+        self._has_arrived = True
+        if isinstance(message, JobUpdate):
+            return self._updated(message)
+        if isinstance(message, JobAnswer | JobAnswerUrgent):
+            self._answered(message)
+        elif isinstance(message, JobUpdateUrgent):
+            if message.number >= self._urgent_number and not self.is_over:
+                self._dropped += message.number - self._urgent_number
+                self._urgent_number = message.number + 1
+                self._urgent.append(message.data)
+                self._trim()
+                self._changed.unpark_all()
+        elif isinstance(message, JobChunk | JobStreamEnd):
+            chunks = self._chunks
+            whole = chunks.put(message) if isinstance(message, JobChunk) else chunks.end(message)
+            if not whole:
+                self._gap.set()
+            self._changed.unpark_all()
+        return False
+
+    def _updated(self, message: JobUpdate) -> bool:
+        if message.number < self._number or self.is_over:
+            return False
+        self._dropped += message.number - self._number
+        self._number = message.number + 1
+        self._updates.append(message.data)
+        self._trim()
+        self._changed.unpark_all()
+        return len(self._updates) > UPDATES_KEPT // 2
+
+    def _trim(self) -> None:
+        if len(self._updates) + len(self._urgent) > UPDATES_KEPT:
+            (self._updates or self._urgent).popleft()
+            self._dropped += 1
+
+    def _answered(self, answer: JobAnswer | JobAnswerUrgent) -> None:
+        if self.is_over:
+            return
+        self._answer = answer
+        self._dropped += max(0, answer.updates - self._number)
+        if answer.status != "done":
+            self._failure = Failure(answer.status, answer.text, answer.value, answer.traceback)
+        elif answer.chunks is not None and not self._chunks.is_whole:
+            self._chunks.total = answer.chunks
+            if not self._chunks.is_whole:
+                self._gap.set()
+        self._is_over_now()
+
+    def _bus_failed(self, error: Exception) -> None:
+        self._end(Failure("gone", f"the bus failed: {error!r}"))
+
+    def _end(self, failure: Failure) -> None:
+        """It is over for this side, whatever the worker does."""
+        if not self.is_over:
+            self._failure = failure
+            self._is_over_now()
+
+    def _is_over_now(self) -> None:
+        self.over_as = next_id()
+        self._payload = None
+        self._changed.unpark_all()
+
+    def fail(self, error: PipesError) -> None:
+        """It could not be asked: raised by `result()` as it is."""
+        if not self.is_over:
+            self._error = error
+            self._is_over_now()
+
+    def _time_is_over(self) -> None:
+        if self._address is None:
+            state = "is not there" if self._runner.registry.get(self.worker) is None else "is not ready"
+            how = f"the worker {state}"
+        else:
+            how = "it was asked, and has not answered"
+        self._end(Failure("timeout", f"after {self._timeout:g} s {how}"))
+
+    # -- what the requester asks
+
+    @property
+    def is_over(self) -> bool:
+        """Whether `result()` gives its result, or its error, at once."""
+        return self._answer is not None or self._failure is not None or self._error is not None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is over without a result."""
+        return self._failure is not None or self._error is not None
+
+    @property
+    def value(self) -> Any:
+        """The result, where there is one."""
+        return None if self._answer is None else self._answer.value
+
+    @property
+    def error(self) -> PipesError:
+        """What is raised for it, where it has failed; a new one each time."""
+        if self._error is not None:
+            return self._error
+        assert self._failure is not None
+        return self.error_of(self._failure)
+
+    async def wait_over(self) -> None:
+        """Until there is a result, or an error."""
+        while not self.is_over:
+            await self._wait()
+
+    @property
+    def awaits_chunks(self) -> bool:
+        """It is done, and chunks of its stream are still on their way."""
+        return self._failure is None and self._chunks.total is not None and not self._chunks.is_whole
+
+    @property
+    def _has_all(self) -> bool:
+        return self.is_over and (self._discards or not self.awaits_chunks)
+
+    @property
+    def dropped(self) -> int:
+        """Updates that were lost on their way, or made room for newer ones while nobody read them (64 are kept)."""
+        return self._dropped
+
+    @property
+    def deadline(self) -> float:
+        """When its time is over, on Trio's clock; infinite without a timeout."""
+        return self._deadline
+
+    async def result(self) -> Any:
+        """The result, as often as it is asked for. Raises `JobError`, or `JobTimeout` where its time is over.
+
+        Called before `stream()`, it gives up the stream, which is then not waited for.
+        """
+        if self._stream is None and not self._discards:
+            self._discards = True
+        await checkpoint()
+        while not self.is_over:
+            await self._discard()
+            if not self.is_over:
+                await self._wait()
+        if self.has_failed:
+            raise self.error
+        return self.value
+
+    async def _discard(self) -> None:
+        """A stream that nobody reads is let flow."""
+        chunks = self._chunks
+        if self._stream is None and chunks.waiting:
+            chunks.taken += len(chunks.waiting)
+            chunks.waiting.clear()
+            await self._tell_taken(chunks.taken)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        """What the handler tells next."""
+        await checkpoint()
+        while True:
+            if (update := self.take_update()) is not None:
+                return update[0]
+            if self.is_over:
+                raise StopAsyncIteration
+            await self._wait()
+
+    def take_update(self) -> tuple[Any] | None:
+        """An update that has come and not been read."""
+        waiting = self._urgent or self._updates
+        return (waiting.popleft(),) if waiting else None
+
+    def stream(self) -> JobStream:
+        """The stream that the handler opens, or opened: `async for chunk in job.stream()`. There is one."""
+        if self._discards:
+            raise RuntimeError(
+                f"{self!r}: result() was called first, which gives up the stream: read the stream before"
+            )
+        if self._stream is None:
+            self._stream = JobStream(self, self._chunks, self._wait, self._tell_taken)
+        return self._stream
+
+    async def _tell_taken(self, taken: int) -> None:
+        await self._send_if_possible(JobCredit(job=self.id, taken=taken))
+        self._chunks.told = taken
+
+    async def ask_progress(self) -> None:
+        """Ask how far it is: the handler may answer with an update. Does nothing when the job is over."""
+        await checkpoint()
+        if not self.is_over and self._address is not None:
+            await self._send_if_possible(JobProgress(job=self.id))
+
+    def error_of(self, failure: Failure) -> JobError:
+        """What is raised for it; a new one each time."""
+        return failure.error(worker=self.worker, job=self.name, job_id=self.id)
+
+    async def _wait(self) -> None:
+        """Until something has changed, or the time is over."""
+        if self._deadline == math.inf:
+            await self._changed.park()
+            return
+        with trio.move_on_at(self._deadline) as scope:
+            await self._changed.park()
+        if scope.cancelled_caught and not self.is_over:
+            self._time_is_over()
