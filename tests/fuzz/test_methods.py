@@ -45,7 +45,7 @@ MOMENTS = ("before", "while", "after")
 NOT_CALLED = {"run", "process_frame", "lifespan", "on_interrupt"}
 
 # These call what they are given with arguments of their own, and its TypeError is the user's.
-CALL_AT_ONCE = {"pause_until", "cancel_at_every_checkpoint", "check_processor", "check_worker"}
+CALL_AT_ONCE = {"pause_until", "cancel_at_every_checkpoint", "check_bus", "check_processor", "check_worker"}
 
 # What may come of a call that was right: the run is over, or this is not the moment.
 RIGHT = (trio.ClosedResourceError, trio.BrokenResourceError, trio.EndOfChannel, FloodError, TransitionError)
@@ -216,6 +216,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "run_processor": testing.run_processor,
     "running": testing.running,
     "cancel_at_every_checkpoint": testing.cancel_at_every_checkpoint,
+    "check_bus": testing.check_bus,
     "check_processor": testing.check_processor,
     "check_worker": testing.check_worker,
     "nothing_left": testing.nothing_left,

@@ -570,6 +570,20 @@ async def test_a_name_that_comes_and_goes_leaves_nothing_at_the_broker(autojump_
         assert not one._numbers._topics
 
 
+# The broker is just being told that nobody is there any more.
+async def test_who_comes_back_while_the_topic_is_given_up_misses_nothing(autojump_clock) -> None:
+    broker = Broker()
+    async with broker.bus(lease=1000.0) as one, broker.bus(lease=1000.0) as two:
+        async with two.subscribe("a"):
+            pass
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+            async with two.subscribe("a") as messages:
+                await one.send(Note(target="a", n=1))
+                with trio.fail_after(1):
+                    assert (await messages.receive()).n == 1
+
+
 async def test_wait_is_refused(autojump_clock) -> None:
     broker = Broker()
     async with broker.bus() as one:

@@ -354,8 +354,8 @@ class BrokerBus(Bus):
             self._attended.update(come)
             self._waiting.unpark_all()
         if gone:
+            self._attended.difference_update(gone)  # at once: who comes back meanwhile has to ask again
             await link.unattend([topic for topic in gone if topic is not None])
-            self._attended.difference_update(gone)
 
     async def _ask_one(self, link: BrokerLink, request: _Request) -> None:
         try:

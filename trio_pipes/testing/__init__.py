@@ -1,6 +1,7 @@
 """Helpers for tests of pipelines and workers."""
 
 from ._cancel import Attempt, cancel_at_every_checkpoint
+from ._check_bus import check_bus
 from ._check_processor import check_processor
 from ._check_worker import check_worker
 from ._faults import Fault, FaultyProcessor
@@ -26,6 +27,7 @@ __all__ = [
     "RuleBroken",
     "SlowLink",
     "cancel_at_every_checkpoint",
+    "check_bus",
     "check_processor",
     "check_worker",
     "nothing_left",
