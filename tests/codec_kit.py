@@ -105,7 +105,7 @@ def damage_values(data: bytes, chance: random.Random) -> bytes:
     """Another value in one place of a message that is msgpack: whole, and not what its class expects."""
     try:
         tree = msgspec.msgpack.decode(data)
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    except (msgspec.DecodeError, ValueError, TypeError, RecursionError):
         return damage(data, chance)
     places = list(_places([tree], 6))
     owner, key = chance.choice(places)
