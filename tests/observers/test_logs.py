@@ -65,7 +65,7 @@ async def test_each_frame_is_logged_at_each_processor_that_pushes_it(autojump_cl
 
 
 async def test_frames_are_chosen_by_their_class(autojump_clock, log) -> None:
-    await run(TextFrame("hello"), OutputAudioFrame(bytes(320), 16_000), frames=(OutputAudioFrame, InputAudioFrame))
+    await run(TextFrame("hello"), OutputAudioFrame(bytes(320), 16_000), types=(OutputAudioFrame, InputAudioFrame))
     assert len(log()) == 2
     assert all("OutputAudioFrame" in line and "<320 bytes>" in line for line in log())
 
@@ -91,7 +91,7 @@ async def test_one_direction_may_be_chosen(autojump_clock, log) -> None:
 async def test_the_events_may_be_chosen_the_ends_among_them(autojump_clock, log) -> None:
     down, up = TextFrame("a"), TextFrame("b")
     events = ("on_frame_taken", "on_frame_handled", "on_reached_sink", "on_reached_source")
-    task = await run(down, up=(up,), events=events, frames=(TextFrame,), processors=("first",))
+    task = await run(down, up=(up,), events=events, types=(TextFrame,), processors=("first",))
     a, b = f"TextFrame(id={down.id}, text='a')", f"TextFrame(id={up.id}, text='b')"
     assert sorted(log()) == sorted(
         [
@@ -204,7 +204,7 @@ async def test_a_level_that_is_set_while_it_runs_silences_it(autojump_clock, log
 
 
 async def test_one_may_serve_several_tasks_at_once(autojump_clock, log) -> None:
-    observer = DebugLogObserver(frames=(TextFrame,))
+    observer = DebugLogObserver(types=(TextFrame,))
     tasks = [task_of(Probe(), observers=[observer]) for _ in range(2)]
     async with started(tasks[0]), started(tasks[1]):
         for task in tasks:
@@ -278,9 +278,9 @@ async def test_metrics_have_a_level_too(autojump_clock, caplog) -> None:
 @pytest.mark.parametrize(
     ("setting", "bad", "expected"),
     [
-        ("frames", "TextFrame", "a frame class, or a tuple of them"),
-        ("frames", (int,), "a frame class, or a tuple of them"),
-        ("frames", ("TextFrame",), "a frame class, or a tuple of them"),
+        ("types", "TextFrame", "a frame class, or a tuple of them"),
+        ("types", (int,), "a frame class, or a tuple of them"),
+        ("types", ("TextFrame",), "a frame class, or a tuple of them"),
         ("processors", "first", "a tuple of processors, names or classes"),
         ("processors", (3,), "a tuple of processors, names or classes"),
         ("processors", ("",), "a tuple of processors, names or classes"),

@@ -536,7 +536,7 @@ async def test_a_slow_handler_that_was_interrupted_says_so(autojump_clock, trace
 
 
 async def test_handling_of_chosen_frames_is_a_span_and_the_parent_of_ones_own(autojump_clock, traced, debug) -> None:
-    observer = TracingObserver(traced.provider, frames=(TextFrame,))
+    observer = TracingObserver(traced.provider, types=(TextFrame,))
     async with live([Sees(name="s"), Asks(traced)], observers=[observer], debug=debug) as now:
         await now.say("x")
         await now.task.flush()
@@ -549,7 +549,7 @@ async def test_handling_of_chosen_frames_is_a_span_and_the_parent_of_ones_own(au
 
 
 async def test_handling_of_chosen_frames_that_fails_is_an_error(autojump_clock, traced, debug) -> None:
-    observer = TracingObserver(traced.provider, frames=(TextFrame,))
+    observer = TracingObserver(traced.provider, types=(TextFrame,))
     task = task_of(FailsAtWork("fails"), observers=[observer], debug=debug)
     await task.queue_frame(text("a"))
     with pytest.raises(ExceptionGroup):
@@ -793,11 +793,11 @@ async def test_an_observer_keeps_nothing_of_a_run_that_is_over(autojump_clock, t
 
 
 # The handler is told to nobody any more; it had kept its processor, and with it the whole session, in a table of the module's.
-@pytest.mark.parametrize("frames", [(), TextFrame], ids=["unseen", "a span"])
+@pytest.mark.parametrize("types", [(), TextFrame], ids=["unseen", "a span"])
 async def test_nothing_is_kept_of_a_run_from_which_it_was_removed_in_the_midst_of_a_handler(
-    autojump_clock, traced, frames
+    autojump_clock, traced, types
 ) -> None:
-    observer = TracingObserver(traced.provider, frames=frames)
+    observer = TracingObserver(traced.provider, types=types)
     async with live([Model()], observers=[observer]) as now:
         await now.say("a")
         await trio.sleep(1)
@@ -893,7 +893,7 @@ async def test_one_that_is_added_later_traces_from_then_on(autojump_clock, trace
 async def test_cancelled_at_every_checkpoint_every_span_is_ended_and_none_is_current(autojump_clock, by) -> None:
     async def scenario(attempt: Attempt) -> None:
         traced = Traces()
-        observer = TracingObserver(traced.provider, frames=(TextFrame,))
+        observer = TracingObserver(traced.provider, types=(TextFrame,))
         stage = Stage(Model(traced, name="m"), Sees(delay=1), observers=[observer], **MEASURED)
         attempt.afterwards(lambda: (traced.open, repr(observer)) == (0, "<TracingObserver of 0 running tasks>"))
         attempt.afterwards(lambda: trace.get_current_span() is trace.INVALID_SPAN)
@@ -926,8 +926,8 @@ BAD = [
     ("parent", {}),
     ("handlers", 1),
     ("turns", None),
-    ("frames", [TextFrame]),
-    ("frames", (int,)),
+    ("types", [TextFrame]),
+    ("types", (int,)),
     ("slow", -1),
     ("slow", "0.1"),
     ("slow", float("inf")),

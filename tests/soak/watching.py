@@ -81,7 +81,7 @@ class Ready:
             case "start-up":
                 self.observer = StartupTimingObserver(firsts=(TextFrame,))
             case "frame log":
-                self.observer = DebugLogObserver(frames=(TextFrame,))
+                self.observer = DebugLogObserver(types=(TextFrame,))
             case "metrics log":
                 self.observer = MetricsLogObserver()
             case "timeline":

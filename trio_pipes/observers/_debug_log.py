@@ -22,7 +22,7 @@ class DebugLogObserver:
     """Writes a line into the log for each frame that passes its filters, at each processor that it passes.
 
     `events` are the events of frames to log: `"on_frame_pushed"`, `"on_frame_taken"`, `"on_frame_handled"`, `"on_frame_stopped"`,
-    `"on_waited_for_room"`, `"on_reached_sink"`, `"on_reached_source"`. `frames` are classes of frames; `processors` are
+    `"on_waited_for_room"`, `"on_reached_sink"`, `"on_reached_source"`. `types` are classes of frames; `processors` are
     processors, their names or their classes (None: all; the ends have none, and are not asked for it); `direction` is one of the
     two (None: both). `fields` are the fields of a frame that are shown; None: what its `repr` shows. A line is cut
     after 1,000 characters of a frame.
@@ -34,7 +34,7 @@ class DebugLogObserver:
     def __init__(
         self,
         *,
-        frames: type[Frame] | tuple[type[Frame], ...] = (Frame,),
+        types: type[Frame] | tuple[type[Frame], ...] = (Frame,),
         processors: tuple[FrameProcessor | type[FrameProcessor] | str, ...] | None = None,
         direction: Direction | None = None,
         events: tuple[str, ...] = ("on_frame_pushed",),
@@ -42,7 +42,7 @@ class DebugLogObserver:
         logger: str = "trio_pipes.frames",
         level: int = logging.DEBUG,
     ) -> None:
-        self._frames = check_classes("DebugLogObserver(frames", frames, Frame, "a frame class, or a tuple of them")
+        self._types = check_classes("DebugLogObserver(types", types, Frame, "a frame class, or a tuple of them")
         check_instance(
             "DebugLogObserver(direction", direction, Direction, "a Direction, or None for both", optional=True
         )
@@ -116,14 +116,14 @@ class DebugLogObserver:
 
     def _at_end(self, what: str) -> Callable[..., None]:
         def call(task: PipelineTask, frame: Frame) -> None:
-            if isinstance(frame, self._frames) and self._logger.isEnabledFor(self._level):
+            if isinstance(frame, self._types) and self._logger.isEnabledFor(self._level):
                 self._logger.log(self._level, "%s: %s: %s", task.name, what, self._show(frame))
 
         return call
 
     def _passes(self, processor: FrameProcessor | None, frame: Frame) -> bool:
         wanted = self._wanted is None or (processor is not None and self._wanted.has(processor))
-        return wanted and isinstance(frame, self._frames) and self._logger.isEnabledFor(self._level)
+        return wanted and isinstance(frame, self._types) and self._logger.isEnabledFor(self._level)
 
     def _show(self, frame: Frame) -> str:
         if self._fields is None:

@@ -74,7 +74,7 @@ class Handlings:
     def __init__(self, scene: Scene, when_over: WhenOver) -> None:
         self._scene = scene
         self._when_over = when_over
-        self._chosen = scene.settings.frames
+        self._chosen = scene.settings.types
         self._interrupts = 0
         self._known: dict[tuple[FrameProcessor, Frame], Handling] = {}
 

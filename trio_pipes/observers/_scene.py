@@ -28,7 +28,7 @@ class TraceSettings:
     tracer: Tracer
     attributes: dict[str, Any]
     name_of: Callable[[str], str]
-    frames: tuple[type[Frame], ...]
+    types: tuple[type[Frame], ...]
     slow: float | None
 
 

@@ -33,7 +33,7 @@ class TracingObserver:
     it begins a trace.
 
     With `handlers` the current span inside a handler is that of the turn, or of what the processor measures, so that spans of
-    one's own become children of it; the handling of frames of classes below `frames` is a span too, and so is any that took
+    one's own become children of it; the handling of frames of classes below `types` is a span too, and so is any that took
     more than `slow` seconds, waits for room not counted (None: none is). `turns` tells turns apart. Both cost at each hop;
     without both, nothing is in a frame's way. `attributes` go with every span. `name_of` gives the name that a processor's
     spans have, from its own name; as it stands, `"Shout"` for `"Shout#17"`.
@@ -48,7 +48,7 @@ class TracingObserver:
         parent: Context | None = None,
         handlers: bool = True,
         turns: bool = True,
-        frames: type[Frame] | tuple[type[Frame], ...] = (),
+        types: type[Frame] | tuple[type[Frame], ...] = (),
         slow: float | None = 0.25,
         attributes: Attributes | None = None,
         name_of: Callable[[str], str] = without_count,
@@ -64,7 +64,7 @@ class TracingObserver:
             raise refuse("TracingObserver(parent", parent, expected)
         check_flag("TracingObserver(handlers", handlers)
         check_flag("TracingObserver(turns", turns)
-        spanned = check_classes("TracingObserver(frames", frames, Frame, "a frame class, or a tuple of them")
+        spanned = check_classes("TracingObserver(types", types, Frame, "a frame class, or a tuple of them")
         if slow is not None:
             expected = "a finite number of seconds, 0 or more, or None"
             check_number("TracingObserver(slow", slow, expected, most=FINITE)

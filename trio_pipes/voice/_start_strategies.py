@@ -148,8 +148,8 @@ class WakePhraseStart:
 class ExternalStart:
     """A turn begins when a frame says so: `UserTurnStartedFrame` from above, or frames of your own from either side."""
 
-    def __init__(self, frames: FrameTypes = UserTurnStartedFrame) -> None:
-        self._types = check_frame_types("ExternalStart(frames", frames)
+    def __init__(self, types: FrameTypes = UserTurnStartedFrame) -> None:
+        self._types = check_frame_types("ExternalStart(types", types)
 
     def starts(self, frame: Frame, turn: UserTurn) -> bool | None:
         """At such a frame."""

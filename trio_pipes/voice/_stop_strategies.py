@@ -54,8 +54,8 @@ class ExternalStop:
     With `wait_for_transcript` it is over when the transcript is there, too. What is said while the user speaks does not count.
     """
 
-    def __init__(self, frames: FrameTypes = UserTurnStoppedFrame, *, wait_for_transcript: bool = True) -> None:
-        self._types = check_frame_types("ExternalStop(frames", frames)
+    def __init__(self, types: FrameTypes = UserTurnStoppedFrame, *, wait_for_transcript: bool = True) -> None:
+        self._types = check_frame_types("ExternalStop(types", types)
         check_flag("ExternalStop(wait_for_transcript", wait_for_transcript)
         self._waits = wait_for_transcript
         self._told: int | None = None  # the turn that is to end
