@@ -13,6 +13,7 @@ from trio_pipes import (
     PipelineRunner,
     SubscriberTooSlow,
 )
+from trio_pipes.host._jobs import job
 from trio_pipes.testing import check_worker
 from workers_kit import Data, Notes, Urgent, hosted
 
@@ -237,3 +238,48 @@ async def test_statistics(autojump_clock) -> None:
         await trio.sleep(0.5)
         found = worker.statistics()
         assert (found.active, found.handled, found.waiting, found.dropped, found.urgent) == (True, 1, 2, 0, 0)
+
+
+class Searcher(Notes):
+    """Does a job."""
+
+    @job("search")
+    async def search(self, request):
+        self.note(f"search {request.payload}")
+        await request.update("half")
+        await trio.sleep(self.takes)
+        return request.payload * 2
+
+
+async def test_b6_a_worker_does_jobs_for_others(autojump_clock) -> None:
+    asker, searcher = Notes("asker"), Searcher("searcher", takes=1.0)
+    async with hosted(asker, searcher):
+        async with asker.job("searcher", "search", 4) as asked:
+            assert [update async for update in asked] == ["half"]
+            assert await asked.result() == 8
+        async with asker.job_group(["searcher"], 5, name="search") as group:
+            assert await group.results() == {"searcher": 10}
+        async with asker.job("searcher", "search", 1):
+            await trio.sleep(0.5)
+            assert [request.payload for request in searcher.jobs] == [1]
+
+
+async def test_accepted_jobs_are_finished_before_the_end(autojump_clock) -> None:
+    asker, searcher = Notes("asker"), Searcher("searcher", takes=3.0)
+    async with hosted(asker, searcher):
+        async with asker.job("searcher", "search", 4) as asked:
+            await trio.sleep(1)
+            searcher.stop_when_done()
+            assert await asked.result() == 8
+        await searcher.wait_finished()
+        assert trio.current_time() == 3.0
+
+
+async def test_jobs_wait_while_the_worker_is_not_active(autojump_clock) -> None:
+    asker, searcher = Notes("asker"), Searcher("searcher", active=False)
+    async with hosted(asker, searcher):
+        async with asker.job("searcher", "search", 4) as asked:
+            await trio.sleep(1)
+            assert not any("search" in str(entry) for entry in searcher.log)
+            await asker.activate_worker("searcher")
+            assert await asked.result() == 8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVarTuple
 
 import attrs
@@ -25,12 +25,14 @@ from trio_pipes._base import (
 )
 
 from .._bus import BusMessage
+from .._jobs import open_job, open_job_group
 from ._hooks import Hooks
 from ._life import Life
 from ._watching import watch
 
 if TYPE_CHECKING:
     from .._bus import Bus
+    from .._jobs import Job, JobGroup, JobRequest
     from .._registry import Registry
     from .._worker import Host, Worker
 
@@ -160,6 +162,36 @@ class BaseWorker(Hooks):
         if not message.source:
             message.source = self.address
         return await self.bus.send(message)
+
+    # -- jobs
+
+    def job(self, worker: str, name: str | None = None, payload: Any = None, *, timeout: float | None = None) -> Job:
+        """Ask another worker, on whatever runner, to do something: `async with self.job("b", "search", {...}) as job`.
+
+        Waits for a worker of that name to be ready. Leaving the block cancels the work; `await job.result()` gives what it
+        gave, or raises `JobError`; `async for update in job` gives updates. `timeout` is in seconds, for all of it.
+        """
+        return open_job(self.runner, self.address, worker, name, payload, timeout)
+
+    def job_group(
+        self,
+        workers: Iterable[str],
+        payload: Any = None,
+        *,
+        name: str | None = None,
+        timeout: float | None = None,
+        cancel_on_error: bool = True,
+    ) -> JobGroup:
+        """Ask several workers for the same job. `await group.results()` gives a dict by the workers' names.
+
+        `cancel_on_error`: one that fails cancels the others, and `results()` raises its `JobError`.
+        """
+        return open_job_group(self.runner, self.address, workers, payload, name, timeout, cancel_on_error)
+
+    @property
+    def jobs(self) -> tuple[JobRequest, ...]:
+        """The jobs that it is doing."""
+        return () if self._life.jobs is None else self._life.jobs.requests
 
     # -- who is active
 

@@ -12,8 +12,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ import trio
 from trio_pipes._base import REQUESTED, ConfigurationError, Requested, Value
 
 from .._bus import BusMessage, SystemMessage
+from .._jobs import JobServer, job_handlers_of
 from ._children import Children
 from ._hooks import Hooks
 from ._presence import CONTROL, Presence
@@ -46,6 +47,7 @@ class Life:
         self.presence = Presence(self, active=True)
         self.children = Children()
         self.urgent = Urgent()
+        self.jobs: JobServer | None = None
         self.state: Value[str] = Value("new")
         self.nursery: trio.Nursery | None = None
         self.ready: dict[str, Handler] = {}
@@ -68,7 +70,9 @@ class Life:
 
     def attach(self, runner: Host) -> None:
         """It has a runner."""
+        self.urgent.who = self.worker.name
         self.ready = ready_handlers(self.worker)
+        job_handlers_of(type(self.worker))  # what is wrong with them shows early
         self.runner_or_none = self.children.runner = runner
         self.children.name = self.worker.name
 
@@ -107,11 +111,12 @@ class Life:
                 try:
                     async with trio.open_nursery() as nursery:
                         self.nursery = nursery
-                        self._begin(nursery)
-                        self._said_started = True
-                        task_status.started(self.worker)
                         try:
-                            await self._work()
+                            async with self._jobs_taken(nursery):
+                                self._begin(nursery)
+                                self._said_started = True
+                                task_status.started(self.worker)
+                                await self._work()
                             nursery.cancel_scope.cancel(reason=f"{self.worker.name} is over")
                         finally:
                             self.state.value = "ending"
@@ -125,9 +130,21 @@ class Life:
                 "%s: its cleanup took longer than %g s and was cancelled", self.worker.name, self.worker.cleanup_timeout
             )
 
+    @asynccontextmanager
+    async def _jobs_taken(self, nursery: trio.Nursery) -> AsyncIterator[None]:
+        """A block in which others may ask for jobs."""
+        if self.runner_or_none is None:
+            yield
+            return
+        async with JobServer(self.worker, self.runner_or_none, nursery, address=self.address) as self.jobs:
+            if not self.presence.activation.active:
+                self.jobs.hold()
+            if self._told:
+                self.jobs.stop()
+            yield
+
     def _begin(self, nursery: trio.Nursery) -> None:
         self.state.value = "ending" if self._told else "running"
-        self.urgent.who = self.worker.name
         self.urgent.nursery = nursery
         if self.presence.activation.active:
             self.urgent.add(self.worker.on_activated, self.presence.activation.args)
@@ -149,6 +166,8 @@ class Life:
             else:
                 self.dropped += 1
         await self.urgent.wait_hooks_done()
+        if self.jobs is not None:
+            await self.jobs.wait_idle()
         await self.children.see_off()
 
     def _checked_lifespan(self) -> AbstractAsyncContextManager[None]:
@@ -189,6 +208,8 @@ class Life:
             if self.state.value == "running":
                 self.state.value = "ending"
             self.presence.close()
+            if self.jobs is not None:
+                self.jobs.stop()
         return REQUESTED
 
     def cancel(self, reason: str | None = None) -> Requested:
@@ -203,6 +224,10 @@ class Life:
 
     def activity_changed(self, active: bool, args: Any) -> None:
         """It is active from now on, or not."""
+        if self.jobs is not None and active:
+            self.jobs.resume()
+        elif self.jobs is not None:
+            self.jobs.hold()
         if active:
             self.urgent.add(self.worker.on_activated, args)
         else:
