@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from ._checks import check_callable, check_count, refuse
 from ._errors import ConfigurationError
@@ -35,28 +35,38 @@ __all__ = [
 T = TypeVar("T", bound=type[Any])
 V = TypeVar("V")
 Upgrade = Callable[[dict[str, Any], int], dict[str, Any]]
+Take = Callable[[Any, dict[str, Any]], None]
 
 # Short, because every message carries one; of letters that are the same in every font and log.
-TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}")
+TAG: Final = r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}"
 
 
-class Listed(NamedTuple):
+# Plain classes, not attrs: whoever imports the package pays for these, and most never use a codec.
+
+
+class Listed:
     """A class and what its messages are called."""
 
-    cls: type[Any]
-    tag: str
-    version: int
-    upgrade: Upgrade | None
+    __slots__ = ("cls", "tag", "upgrade", "version")
+
+    def __init__(self, cls: type[Any], tag: str, version: int, upgrade: Upgrade | None) -> None:
+        self.cls = cls
+        self.tag = tag
+        self.version = version
+        self.upgrade = upgrade
 
 
-class Besides(NamedTuple):
+class Besides:
     """What objects have that they are not made with: of which types, how it is read, and how it is put back."""
 
-    types: Mapping[str, Any]
-    take: Callable[[Any, dict[str, Any]], None]
-    """Given an object and the fields to be sent, which it changes."""
-    give: Callable[[Any, dict[str, Any]], None]
-    """Given a new object and those of the names that came."""
+    __slots__ = ("give", "take", "types")
+
+    def __init__(self, types: Mapping[str, Any], take: Take, give: Take) -> None:
+        self.types = types
+        self.take = take
+        """Given an object and the fields to be sent, which it changes."""
+        self.give = give
+        """Given a new object and those of the names that came."""
 
 
 TAGS: Final[dict[str, Listed]] = {}
@@ -79,7 +89,7 @@ def on_wire(tag: str, *, version: int = 1, upgrade: Upgrade | None = None) -> Ca
 
     Raises `ConfigurationError` for what is no attrs class, and for a tag that another class has.
     """
-    if not isinstance(tag, str) or not TAG.fullmatch(tag):
+    if not isinstance(tag, str) or not re.fullmatch(TAG, tag):
         raise refuse("on_wire(tag", tag, "up to 100 letters, digits and _ . : -, such as 'acme.weather'")
     check_count(f"on_wire({tag!r}, version", version)
     if upgrade is not None:
@@ -131,7 +141,7 @@ def leave_out(cls: type[Any], *fields: str) -> None:
     LEFT_OUT[cls] = frozenset(fields)
 
 
-def travels_with(cls: type[Any], types: Mapping[str, Any], take: Any, give: Any) -> None:
+def travels_with(cls: type[Any], types: Mapping[str, Any], take: Take, give: Take) -> None:
     """Objects of the class, and of classes derived from it, have more than what they are made with: see `Besides`."""
     BESIDES[cls] = Besides(types, take, give)
 
