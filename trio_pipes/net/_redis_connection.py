@@ -96,7 +96,12 @@ class RedisConnection:
             while not self._answered.is_set():
                 await self._receive()
                 await self._sort(_to_nobody)
-            self._result()
+            try:
+                self._result()
+            except Refused as exc:
+                if "unknown command" in str(exc):
+                    raise Refused(f"{exc}; the bus needs version 6.2 or later of the server") from None
+                raise
 
     async def ask(self, commands: Sequence[Sequence[Argument]], replies: int | None = None) -> list[Any]:
         """Send commands and give their replies, one for each if `replies` does not say how many.

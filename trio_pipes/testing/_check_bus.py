@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Collection
 
 from trio_pipes import Bus, ConfigurationError
@@ -26,7 +27,7 @@ async def check_bus(
 
     `make_bus` is called for a fresh one each time, on the same medium: as another process would make it. For a bus that
     stays in its process it may give the same one again. `cut(bus)` breaks the connection of one to its
-    medium, from outside; `inject(data)` sends bytes that no bus made to where broadcasts arrive. Without them, the
+    medium, from outside, if it has one just then; `inject(data)` sends bytes that no bus made to where broadcasts arrive. Without them, the
     rules that need them are not checked. `patience` is how many seconds a message, an error or a reconnection may take.
     `skip` names rules that are not checked.
 
@@ -40,6 +41,8 @@ async def check_bus(
     check_number("check_bus(patience", patience, "seconds above 0", above=True)
     made = make_bus()
     if not isinstance(made, Bus):
+        if inspect.iscoroutine(made):
+            made.close()
         raise ConfigurationError(f"check_bus(make_bus={make_bus!r}): it gave {made!r}, expected a Bus")
     case = BusCase(make=make_bus, cut=cut, inject=inject, patience=patience)
     await check_rules(type(made).__name__, BUS_RULES, skip, case)
