@@ -11,7 +11,12 @@ from trio_pipes import BusGap
 # The peer's reader ended with its connection; the bus said that it was running, and nothing came any more.
 async def test_g21_a_lost_connection_is_told_and_made_again(pipes_clock) -> None:
     broker = Broker()
-    async with broker.bus() as one, broker.bus() as two, two.subscribe("a", Note) as first, two.subscribe("b") as second:
+    async with (
+        broker.bus() as one,
+        broker.bus() as two,
+        two.subscribe("a", Note) as first,
+        two.subscribe("b") as second,
+    ):
         for n in range(3):
             broker.cut()
             with trio.fail_after(5):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from trio_pipes._base import check_instance, import_extra, refuse
+from trio_pipes._base import check_instance, find_extra, refuse
 
 from ._broker_bus import BrokerBus
 from ._broker_link import BrokerLink
@@ -39,7 +39,7 @@ class RedisBus(BrokerBus):
         check_instance("RedisBus(ssl_context", ssl_context, ssl.SSLContext, "an ssl.SSLContext, or None", optional=True)
         if ssl_context is not None and not address.tls:
             raise refuse("RedisBus(ssl_context", ssl_context, "None, or a URL that begins with rediss://")
-        import_extra("hiredis", "redis", "RedisBus")
+        find_extra("hiredis", "redis", "RedisBus")
         super().__init__(address.shown, channel=channel, lease=lease, send_timeout=send_timeout)
         self._address = address
         self._ssl_context = ssl_context
