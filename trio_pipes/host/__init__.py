@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         SystemMessage,
     )
     from ._from_thread import RunnerFromThread, TaskFromThread
+    from ._jobs import Job, JobGroup, JobOut, JobRequest, JobServerStatistics, JobStream, job
     from ._registry import Registry, WorkerChange, WorkerEvent, WorkerInfo, WorkerWatch
     from ._workers import BaseWorker, BaseWorkerStatistics, CancelMessage, EndMessage, QueueFrameMessage, worker_ready
 else:
@@ -52,6 +53,15 @@ else:
                 "WorkerInfo",
                 "WorkerWatch",
             ),
+            "._jobs": (
+                "Job",
+                "JobGroup",
+                "JobOut",
+                "JobRequest",
+                "JobServerStatistics",
+                "JobStream",
+                "job",
+            ),
             "._workers": (
                 "BaseWorker",
                 "BaseWorkerStatistics",
@@ -75,6 +85,12 @@ __all__ = [
     "DataMessage",
     "EndMessage",
     "Host",
+    "Job",
+    "JobGroup",
+    "JobOut",
+    "JobRequest",
+    "JobServerStatistics",
+    "JobStream",
     "MemoryBus",
     "PipelineRunner",
     "PipelineTask",
@@ -96,5 +112,6 @@ __all__ = [
     "WorkerEvent",
     "WorkerInfo",
     "WorkerWatch",
+    "job",
     "worker_ready",
 ]

@@ -49,6 +49,7 @@ from ._worker import Worker, ask_worker, check_is_worker
 if TYPE_CHECKING:
     from ._bus import Bus
     from ._from_thread import RunnerFromThread, TaskFromThread
+    from ._jobs import Job, JobGroup
     from ._registry import Registry
     from ._workers._remote_ends import RemoteEnds
 
@@ -468,6 +469,30 @@ class PipelineRunner:
         self.end(signum.name)
         for call in self._calls:
             call.scope.deadline = min(call.scope.deadline, trio.current_time() + self._grace)
+
+    # -- jobs
+
+    def job(self, worker: str, name: str | None = None, payload: Any = None, *, timeout: float | None = None) -> Job:
+        """Ask a worker, on this runner or another of its bus, for a job, as `BaseWorker.job` does."""
+        from ._jobs import open_job  # most runners ask nobody
+
+        self._home.check("job")
+        return open_job(self, self.runner_id, worker, name, payload, timeout)
+
+    def job_group(
+        self,
+        workers: Iterable[str],
+        payload: Any = None,
+        *,
+        name: str | None = None,
+        timeout: float | None = None,
+        cancel_on_error: bool = True,
+    ) -> JobGroup:
+        """Ask several workers for the same job, as `BaseWorker.job_group` does."""
+        from ._jobs import open_job_group
+
+        self._home.check("job_group")
+        return open_job_group(self, self.runner_id, workers, payload, name, timeout, cancel_on_error)
 
     # -- waiting and looking
 

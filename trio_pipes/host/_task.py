@@ -53,6 +53,7 @@ from ._watches import Watches
 
 if TYPE_CHECKING:
     from ._from_thread import TaskFromThread
+    from ._jobs import Job, JobGroup
     from ._worker import Host
 
 __all__ = ["PipelineTask"]
@@ -450,6 +451,28 @@ class PipelineTask:
         """Remove an observer. Raises `ValueError` for one that is not there."""
         self._home.check("remove_observer")
         self._observers.remove(observer)
+
+    def job(self, worker: str, name: str | None = None, payload: Any = None, *, timeout: float | None = None) -> Job:
+        """Ask a worker for a job, as `BaseWorker.job` does. From inside a processor: `self.task.job(...)`."""
+        from ._jobs import open_job  # most pipelines ask nobody
+
+        self._home.check("job")
+        return open_job(self.runner, self.name, worker, name, payload, timeout)
+
+    def job_group(
+        self,
+        workers: Iterable[str],
+        payload: Any = None,
+        *,
+        name: str | None = None,
+        timeout: float | None = None,
+        cancel_on_error: bool = True,
+    ) -> JobGroup:
+        """Ask several workers for the same job, as `BaseWorker.job_group` does."""
+        from ._jobs import open_job_group
+
+        self._home.check("job_group")
+        return open_job_group(self.runner, self.name, workers, payload, name, timeout, cancel_on_error)
 
     def from_thread(self) -> TaskFromThread:
         """A handle of this task for other threads. Raises `RuntimeError` outside of a Trio run."""

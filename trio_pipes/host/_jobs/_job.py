@@ -12,10 +12,11 @@ import trio
 from trio.lowlevel import ParkingLot, checkpoint
 
 from trio_pipes._base import BusError, JobError, PipesError, next_id, shown
-from trio_pipes.host._bus import BusGap, BusMessage, Listener
 
+from .._bus import BusGap, BusMessage, Listener
+from .._worker import Host
 from ._beside import Beside
-from ._directory import Runner, find, is_ready, jobs_address
+from ._directory import find, is_ready, jobs_address
 from ._failure import Failure
 from ._messages import (
     TO_REQUESTER,
@@ -56,7 +57,7 @@ class Job:
 
     def __init__(
         self,
-        runner: Runner,
+        runner: Host,
         source: str,
         worker: str,
         name: str | None,

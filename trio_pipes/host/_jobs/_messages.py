@@ -29,7 +29,8 @@ from typing import Any
 import attrs
 
 from trio_pipes._base import on_wire
-from trio_pipes.host._bus import DataMessage, SystemMessage
+
+from .._bus import DataMessage, SystemMessage
 
 __all__ = [
     "TO_REQUESTER",

@@ -9,23 +9,23 @@ from trio.lowlevel import ParkingLot
 
 from trio_pipes._base import ConfigurationError, check_flag, check_iterable, check_name, check_timeout
 
-from ._directory import Runner
+from .._worker import Host
 from ._group import JobGroup
 from ._job import Job
 
 __all__ = ["open_job", "open_job_group"]
 
 
-def open_job(runner: Runner, source: str, target: str, name: str | None, payload: Any, timeout: float | None) -> Job:
+def open_job(runner: Host, source: str, target: str, name: str | None, payload: Any, timeout: float | None) -> Job:
     """A job that `source`, a worker of the runner or the runner itself, asks of the worker `target`. See `BaseWorker.job`."""
-    check_name(f"{source}.job(target", target, "the name of a worker")
+    check_name(f"{source}.job(worker", target, "the name of a worker")
     check_name(f"{source}.job(name", name, "the name of a job, or None for the worker's default one", optional=True)
     check_timeout(f"{source}.job(timeout", timeout)
     return Job(runner, source, target, name, payload, timeout)
 
 
 def open_job_group(
-    runner: Runner,
+    runner: Host,
     source: str,
     targets: Iterable[str],
     payload: Any,
@@ -35,12 +35,12 @@ def open_job_group(
 ) -> JobGroup:
     """The same job, asked of several workers. See `BaseWorker.job_group`."""
     call = f"{source}.job_group("
-    check_iterable(f"{call}targets", targets, "the names of workers")
+    check_iterable(f"{call}workers", targets, "the names of workers")
     names = list(targets)
     for target in names:
-        check_name(f"{call}targets", target, "the names of workers")
+        check_name(f"{call}workers", target, "the names of workers")
     if not names or len(set(names)) < len(names):
-        raise ConfigurationError(f"{call}targets={names!r}): expected one name at least, and each name once")
+        raise ConfigurationError(f"{call}workers={names!r}): expected one name at least, and each name once")
     check_name(f"{call}name", name, "the name of a job, or None for the workers' default one", optional=True)
     check_timeout(f"{call}timeout", timeout)
     check_flag(f"{call}cancel_on_error", cancel_on_error)

@@ -10,8 +10,8 @@ from typing import Any, Protocol, final
 import trio
 
 from trio_pipes._base import REQUESTED, Requested, check_callable, check_count, check_flag, check_reason
-from trio_pipes.host._bus import BusMessage
 
+from .._bus import BusMessage
 from ._messages import JobUpdate, JobUpdateUrgent
 from ._stream_out import JobOut
 

@@ -21,9 +21,10 @@ import trio
 from trio.lowlevel import ParkingLot, checkpoint
 
 from trio_pipes._base import BusError, PipesError
-from trio_pipes.host._bus import BusMessage, Listener
 
-from ._directory import Runner, jobs_address
+from .._bus import BusMessage, Listener
+from .._worker import Host
+from ._directory import jobs_address
 from ._failure import Failure
 from ._handlers import job_handlers_of
 from ._messages import (
@@ -85,7 +86,7 @@ class JobServer:
     requesters get a `JobError` whose status is "gone".
     """
 
-    def __init__(self, worker: Named, runner: Runner, nursery: trio.Nursery, *, address: str) -> None:
+    def __init__(self, worker: Named, runner: Host, nursery: trio.Nursery, *, address: str) -> None:
         self._worker = worker
         self._bus = runner.bus
         self._nursery = nursery

@@ -8,8 +8,7 @@ from typing import Any, Literal, Protocol, final
 import attrs
 import trio
 
-from trio_pipes.host._bus import BusMessage
-
+from .._bus import BusMessage
 from ._failure import Failure
 from ._handlers import Handler
 from ._messages import JobAnswer, JobAnswerUrgent, JobUpdateUrgent

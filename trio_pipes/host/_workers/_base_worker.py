@@ -25,7 +25,7 @@ from trio_pipes._base import (
 )
 
 from .._bus import BusMessage
-from .._jobs import open_job, open_job_group
+from .._jobs import JobServerStatistics, job_handlers_of, open_job, open_job_group
 from ._hooks import Hooks
 from ._life import Life
 from ._watching import watch
@@ -56,6 +56,8 @@ class BaseWorkerStatistics:
     """Data messages in its buffer."""
     urgent: int
     """System messages and hooks that wait for those before them."""
+    jobs: JobServerStatistics | None
+    """What it does for others; None: it has not begun."""
 
 
 class BaseWorker(Hooks):
@@ -68,6 +70,10 @@ class BaseWorker(Hooks):
     id: int
     """Unique in the process."""
     _life: Life
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        job_handlers_of(cls)  # two methods for one job are refused here
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ARG004
         self = super().__new__(cls)
@@ -166,10 +172,13 @@ class BaseWorker(Hooks):
     # -- jobs
 
     def job(self, worker: str, name: str | None = None, payload: Any = None, *, timeout: float | None = None) -> Job:
-        """Ask another worker, on whatever runner, to do something: `async with self.job("b", "search", {...}) as job`.
+        """Ask a worker, on whatever runner, to do something: `async with self.job("b", "search", {...}) as job`.
 
-        Waits for a worker of that name to be ready. Leaving the block cancels the work; `await job.result()` gives what it
-        gave, or raises `JobError`; `async for update in job` gives updates. `timeout` is in seconds, for all of it.
+        Without a `name`, what its default handler does. Entering waits until the worker is there and ready; leaving cancels what
+        is not done. `await job.result()` gives what its handler gave, or raises `JobError`; `async for update in job` gives
+        what it tells meanwhile. `timeout`, in seconds, covers everything from there: the wait for the worker, its
+        queue, and the work. None waits as long as it takes, also for a worker that nobody has started yet. Entering
+        raises `WireError` for a `payload` that cannot be sent.
         """
         return open_job(self.runner, self.address, worker, name, payload, timeout)
 
@@ -289,4 +298,5 @@ class BaseWorker(Hooks):
             dropped=self._life.dropped,
             waiting=self._life.presence.waiting,
             urgent=len(self._life.urgent),
+            jobs=None if self._life.jobs is None else self._life.jobs.statistics(),
         )

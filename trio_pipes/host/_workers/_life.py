@@ -6,7 +6,8 @@
 # messages of the user's, and hooks such as `on_activated`) is done by a second task, in order, which is there while there
 # is something to do; so it does not wait for a handler of data. A data message waits for hooks that came before it.
 # Orders (activate, end, cancel) take effect in the sender's task, before its `send` returns. `start_soon` adds tasks. All
-# are in one nursery, so an error in any of them is the worker's failure and nobody else's.
+# are in one nursery, so an error in any of them is the worker's failure and nobody else's. Jobs that others ask for have
+# a task each, once the hooks are done that the worker's being active calls for; their errors are those who asked's.
 """
 
 from __future__ import annotations
@@ -137,17 +138,22 @@ class Life:
             yield
             return
         async with JobServer(self.worker, self.runner_or_none, nursery, address=self.address) as self.jobs:
-            if not self.presence.activation.active:
-                self.jobs.hold()
+            self.jobs.hold()
             if self._told:
                 self.jobs.stop()
             yield
+
+    async def _begin_jobs(self) -> None:
+        """Once `on_activated` is done."""
+        if self.jobs is not None and self.presence.activation.active:
+            self.jobs.resume()
 
     def _begin(self, nursery: trio.Nursery) -> None:
         self.state.value = "ending" if self._told else "running"
         self.urgent.nursery = nursery
         if self.presence.activation.active:
             self.urgent.add(self.worker.on_activated, self.presence.activation.args)
+            self.urgent.add(self._begin_jobs)
         early, self._early = self._early, []
         for fn, args in early:
             nursery.start_soon(self._noted, fn, *args)
@@ -224,13 +230,12 @@ class Life:
 
     def activity_changed(self, active: bool, args: Any) -> None:
         """It is active from now on, or not."""
-        if self.jobs is not None and active:
-            self.jobs.resume()
-        elif self.jobs is not None:
-            self.jobs.hold()
         if active:
             self.urgent.add(self.worker.on_activated, args)
+            self.urgent.add(self._begin_jobs)
         else:
+            if self.jobs is not None:
+                self.jobs.hold()
             self.urgent.add(self.worker.on_deactivated)
         if self.runner.registry.get(self.worker.name) is not None:
             self.runner.registry.set_active(self.worker.name, active)
