@@ -4,8 +4,8 @@ import outcome
 import pytest
 import trio
 import trio.testing
-from jobs_kit import Asker, Doer, running
 
+from jobs_kit import Asker, Doer, running
 from trio_pipes import BaseWorker, JobError, JobRequest, JobTimeout, job
 
 

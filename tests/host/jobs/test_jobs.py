@@ -6,8 +6,8 @@ import weakref
 import pytest
 import trio
 import trio.testing
-from jobs_kit import Asker, Doer, running
 
+from jobs_kit import Asker, Doer, running
 from trio_pipes import (
     BaseWorker,
     ConfigurationError,
@@ -36,7 +36,7 @@ async def test_b6_a_job_gives_its_result_as_often_as_it_is_asked_for(autojump_cl
         async with runner.job("doer", payload=1) as it:
             assert await it.result() == ("default", 1)
         assert doer.log == [{"q": "trio"}]
-        assert doer.active_jobs == ()
+        assert doer.jobs == ()
     assert trio.current_time() == 0
 
 
@@ -246,7 +246,7 @@ async def test_b6_leaving_the_block_cancels_the_work(autojump_clock, how, name) 
             assert exc.args == ("mine",)
         await trio.testing.wait_all_tasks_blocked()
         assert doer.log == [("begin", 10), ("cancelled", 10)]
-        assert doer.active_jobs == ()
+        assert doer.jobs == ()
         with pytest.raises(JobError, match="left") as caught:
             await it.result()
         assert caught.value.status == "cancelled"
@@ -345,7 +345,7 @@ async def test_b6_the_worker_may_stop_what_it_does(autojump_clock) -> None:
     doer = Doer()
     async with running(doer) as runner, runner.job("doer", "sleep", 10) as it:
         await trio.testing.wait_all_tasks_blocked()
-        (request,) = doer.active_jobs
+        (request,) = doer.jobs
         await request.cancel("not now")
         request.cancel("again")
         with pytest.raises(JobError, match="was cancelled: not now") as caught:
@@ -490,15 +490,15 @@ async def test_a_job_leaves_nothing_behind(autojump_clock) -> None:
 @pytest.mark.parametrize(
     ("ask", "named"),
     [
-        (lambda runner: runner.job("", "echo"), "target=''"),
-        (lambda runner: runner.job(None, "echo"), "target=None"),
+        (lambda runner: runner.job("", "echo"), "worker=''"),
+        (lambda runner: runner.job(None, "echo"), "worker=None"),
         (lambda runner: runner.job("doer", ""), "name=''"),
         (lambda runner: runner.job("doer", "echo", timeout=0), "timeout=0"),
         (lambda runner: runner.job("doer", "echo", timeout=float("nan")), "timeout=nan"),
-        (lambda runner: runner.job_group([]), "targets"),
-        (lambda runner: runner.job_group("ab"), "targets"),
+        (lambda runner: runner.job_group([]), "workers"),
+        (lambda runner: runner.job_group("ab"), "workers"),
         (lambda runner: runner.job_group(["a", "a"]), "each name once"),
-        (lambda runner: runner.job_group(["a", 1]), "targets=1"),
+        (lambda runner: runner.job_group(["a", 1]), "workers=1"),
         (lambda runner: runner.job_group(["a"], cancel_on_error=1), "cancel_on_error"),
         (lambda runner: job(""), "name=''"),
         (lambda runner: job("x", sequential=1), "sequential=1"),
