@@ -19,6 +19,7 @@ from hypothesis import given, strategies as st
 import codec_kit
 from examples import examples
 from trio_pipes import Codec, TextFrame, WireError, on_wire
+from trio_pipes._base._wire_limits import values_in
 
 
 @on_wire("test.fuzz.any")
@@ -85,6 +86,26 @@ def same(one: Any, other: Any) -> bool:
 def test_what_may_travel_comes_back_the_same(value: Any) -> None:
     codec = Codec()
     assert same(codec.decode(codec.encode(Anything(value))), Anything(value))
+
+
+def count(value: Any) -> int:
+    """How many msgpack values it takes."""
+    if isinstance(value, list):
+        return 1 + sum(map(count, value))
+    if isinstance(value, dict):
+        return 1 + sum(count(key) + count(item) for key, item in value.items())
+    if isinstance(value, Anything):
+        message = [1, 1, 1, 1]  # the array, the tag, the version, the map
+        return 1 + len(message) + 1 + count(value.value) + 1 + count(value.more)  # in an extension; two names of fields
+    return 1
+
+
+@given(VALUES)
+@examples(60)
+def test_values_are_counted_before_they_are_made(value: Any) -> None:
+    data = Codec().encode(Anything(value))
+    assert values_in(data, 10**9) == count(Anything(value)) - 1
+    assert values_in(data, 3) == 4  # it need not be known by how much it is too many
 
 
 @given(ODD)
