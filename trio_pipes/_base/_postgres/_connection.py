@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple, TypeVar, final
 
@@ -38,6 +38,7 @@ __all__ = ["Notification", "PostgresConnection", "connect_postgres", "open_postg
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
+Params = Sequence[object] | Mapping[str, object]
 
 # Seconds to connect in, where the DSN has no `connect_timeout`.
 CONNECT_TIMEOUT: Final = 10.0
@@ -86,8 +87,10 @@ class PostgresConnection:
         """The process id of the server process that serves this connection."""
         return self._pid
 
-    async def execute(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
+    async def execute(self, sql: str, params: Params = (), *, binary: bool = False) -> list[Row]:
         """Run one statement, in a transaction of its own, and give its rows; none for a statement that has no rows.
+
+        `binary`: its rows come in PostgreSQL's binary format, which is half of the bytes for a `bytea`.
 
         Cancelled, it is cancelled at the server as well, and the connection can be used on. Whether the statement was
         done is not known then, as after a lost connection.
@@ -97,7 +100,14 @@ class PostgresConnection:
             trio.BrokenResourceError: the connection is lost.
             trio.ClosedResourceError: its block has been left.
         """
-        return await self._call(lambda connection: _rows(connection, sql, params))
+        return await self._call(lambda connection: _rows(connection, sql, params, binary))
+
+    async def execute_all(self, sql: str, params: Params = ()) -> list[Row]:
+        """Run several statements in one transaction, sent in one piece: the server does all or none, whatever happens to us.
+
+        Gives the rows of the last one. Raises as `execute`.
+        """
+        return await self._call(lambda connection: _rows_of_last(connection, sql, params))
 
     async def transact(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
         """Run `work(connection)` in a thread and in a transaction: committed when it returns, undone when it raises.
@@ -220,9 +230,18 @@ class PostgresConnection:
                 self._socket.close()
 
 
-def _rows(connection: psycopg.Connection[Any], sql: str, params: Sequence[object]) -> list[Row]:
+def _rows(connection: psycopg.Connection[Any], sql: str, params: Params, binary: bool) -> list[Row]:
     # psycopg's own `execute` wants a literal; what comes here is put together from quoted names.
-    cursor = connection.execute(sql.encode(), params or None)
+    cursor = connection.execute(sql.encode(), params or None, binary=binary)
+    return cursor.fetchall() if cursor.description is not None else []
+
+
+def _rows_of_last(connection: psycopg.Connection[Any], sql: str, params: Params) -> list[Row]:
+    # A server takes several statements in one message only without parameters of their own: the client writes them in.
+    cursor: psycopg.ClientCursor[Row] = psycopg.ClientCursor(connection)
+    cursor.execute(sql.encode(), params or None)
+    while cursor.nextset():
+        pass
     return cursor.fetchall() if cursor.description is not None else []
 
 
