@@ -124,8 +124,8 @@ class PostgresLink(BrokerLink):
             if not large:
                 await self._connection.execute(self._tables.notify, notify)
                 return
-            rows = ([parcel.row for parcel in large], [parcel.body for parcel in large])
-            await self._connection.execute(self._tables.notify_large, rows + notify)
+            rows = [part for parcel in large for part in (parcel.row, parcel.body)]
+            await self._connection.execute(self._tables.notify_large(len(large)), [*rows, *notify])
             self._uncleaned += sum(len(parcel.body) for parcel in large)
             if self._uncleaned > CLEAN_BYTES:
                 await self._clean()

@@ -105,12 +105,7 @@ class Tables:
         self.release = f"{lock}; DELETE FROM {names} WHERE owner = %(owner)s AND name = ANY(%(names)s::text[])"
         self.release_lease = f"; DELETE FROM {leases} WHERE owner = %(owner)s"
 
-        notify = "SELECT pg_notify(channel, payload) FROM unnest(%s::text[], %s::text[]) AS t (channel, payload)"
-        self.notify = notify
-        self.notify_large = (
-            f"WITH put AS (INSERT INTO {large} (id, size, body) SELECT id, octet_length(body), body"
-            f" FROM unnest(%s::text[], %s::bytea[]) AS t (id, body)) {notify}"
-        )
+        self.notify = "SELECT pg_notify(channel, payload) FROM unnest(%s::text[], %s::text[]) AS t (channel, payload)"
         self.fetch = f"SELECT body FROM {large} WHERE id = %s"
 
         self.clean = (
@@ -122,6 +117,14 @@ class Tables:
     def listen(self, verb: str, channels: Collection[str]) -> str:
         """`LISTEN` or `UNLISTEN` to all of these."""
         return "; ".join(f"{verb} {quote(channel)}" for channel in channels)
+
+    def notify_large(self, rows: int) -> str:
+        """The same, with so many rows put in first. (Rows one by one: psycopg writes an array of bytes as text.)"""
+        values = ", ".join(["(%s::text, %s::bytea)"] * rows)
+        return (
+            f"WITH put AS (INSERT INTO {self.names[2]} (id, size, body) SELECT id, octet_length(body), body"
+            f" FROM (VALUES {values}) AS t (id, body)) {self.notify}"
+        )
 
     def wanted(self, role: str) -> str:
         """What somebody who may do so has to run for a role that may not."""

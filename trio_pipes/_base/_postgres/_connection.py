@@ -277,7 +277,11 @@ async def open_postgres(dsn: Dsn, **defaults: str) -> PostgresConnection:
         else:
             connection: psycopg.Connection[Any] = psycopg.Connection(pgconn)
             connection.autocommit = True
-            return PostgresConnection(connection, dsn)
+            try:
+                return PostgresConnection(connection, dsn)
+            except BaseException:
+                connection.close()
+                raise
     if scope.cancelled_caught:
         refused = f"no answer within {timeout:g} s"
     raise trio.BrokenResourceError(f"cannot connect to {dsn!r}: {refused}")

@@ -80,14 +80,15 @@ class ThreadCall(Generic[T]):
         """Leave no transaction behind."""
         with self._gate:
             self._undoing = True
-        if self._connection.info.transaction_status in (
-            psycopg.pq.TransactionStatus.INTRANS,
-            psycopg.pq.TransactionStatus.INERROR,
-        ):
-            try:
-                self._connection.rollback()
-            except psycopg.Error:
-                self._connection.close()  # in no known state; what `work` raised is what the caller is told
+        status = psycopg.pq.TransactionStatus
+        connection = self._connection
+        try:
+            if connection.info.transaction_status in (status.INTRANS, status.INERROR):
+                connection.rollback()
+        except psycopg.Error:
+            pass  # what `work` raised is what the caller is told
+        if connection.info.transaction_status != status.IDLE:
+            connection.close()  # it is in no state to go on from
 
     async def _break_off(self) -> None:
         with self._gate:
