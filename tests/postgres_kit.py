@@ -61,7 +61,8 @@ class Cluster:
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/postgres?{query}"
 
     def start(self, *options: str) -> None:
-        command = [program("postgres"), "-D", str(self.data), "-p", str(self.port), "-h", "127.0.0.1", "-k", "", "-F"]
+        command = [program("postgres"), "-D", str(self.data), "-p", str(self.port), "-h", "127.0.0.1"]
+        command += ["-k", str(self.place), "-F"]
         with self.log.open("ab") as log:
             self.server = subprocess.Popen([*command, *options], user=self.user, stdout=log, stderr=log, cwd=self.place)
         give_up = time.monotonic() + PATIENCE

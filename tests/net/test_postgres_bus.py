@@ -10,6 +10,8 @@ import sys
 import threading
 import traceback
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from functools import partial
 from secrets import token_hex
 
 import attrs
@@ -160,14 +162,8 @@ trio.run(main)
 
 async def test_two_processes_and_one_that_is_killed(channel: str) -> None:
     async with trio.open_nursery() as nursery:
-        process = await nursery.start(
-            lambda task_status: trio.run_process(
-                [sys.executable, "-c", CHILD, DSN, channel],
-                stdout=subprocess.PIPE,
-                check=False,
-                task_status=task_status,
-            )
-        )
+        run = partial(trio.run_process, stdout=subprocess.PIPE, check=False)
+        process = await nursery.start(run, [sys.executable, "-c", CHILD, DSN, channel])
         with trio.fail_after(20):
             assert await process.stdout.receive_some(100)
             async with PostgresBus(DSN, channel=channel) as bus, bus.subscribe("parent", buffer=300) as messages:
@@ -212,10 +208,8 @@ async def test_connections_terminated_under_way_lose_nothing_untold(channel: str
             async def disturb() -> None:
                 for _ in range(6):
                     await trio.sleep(chance.random() * 0.2)
-                    try:
+                    with suppress(AttributeError):  # it is connecting again just now
                         await terminate(chance.choice([one, two]))
-                    except AttributeError:
-                        pass  # it is connecting again just now
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(disturb)
@@ -393,7 +387,14 @@ async def test_over_tls_with_a_password_that_nobody_sees(
 
 
 def test_what_is_refused() -> None:
-    for wrong in ({"dsn": "s3cr3t"}, {"dsn": None}, {"channel": ""}, {"channel": "x" * 49}, {"lease": 0}, {"send_timeout": 0}):
+    for wrong in (
+        {"dsn": "s3cr3t"},
+        {"dsn": None},
+        {"channel": ""},
+        {"channel": "x" * 49},
+        {"lease": 0},
+        {"send_timeout": 0},
+    ):
         with pytest.raises(ConfigurationError) as raised:
             PostgresBus(**{"dsn": DSN, **wrong})
         assert "s3cr3t" not in str(raised.value)

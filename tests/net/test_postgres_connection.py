@@ -369,6 +369,21 @@ async def test_a_server_that_is_killed_and_back(own: Cluster) -> None:
         assert await connection.execute("SELECT 1") == [(1,)]
 
 
+async def test_over_a_unix_socket(own: Cluster) -> None:
+    for dsn in (
+        f"postgresql://postgres@/postgres?host={own.place}&port={own.port}",
+        f"host={own.place} port={own.port} user=postgres",
+    ):
+        async with connect_postgres(parse_dsn("test(dsn", dsn)) as connection:
+            assert await connection.execute("SELECT inet_client_addr()") == [(None,)]
+
+
+async def test_the_first_of_several_hosts_that_answers(own: Cluster) -> None:
+    dsn = f"host=no-such-host.invalid,127.0.0.1,localhost port=5432,1,{own.port} user=postgres dbname=postgres"
+    async with connect_postgres(parse_dsn("test(dsn", dsn)) as connection:
+        assert await connection.execute("SELECT inet_server_port()") == [(own.port,)]
+
+
 # -- TLS and passwords
 
 

@@ -94,7 +94,16 @@ async def test_equal_bodies_in_one_transaction_differ_by_their_numbers(channel: 
 
 
 async def test_topics_come_and_go(channel: str) -> None:
-    names = ["plain", "with-a-dash.and:more_", "Ümläut", 'quote"quote', "a" * 200, "a" * 199 + "b", "; DROP TABLE x", ""]
+    names = [
+        "plain",
+        "with-a-dash.and:more_",
+        "Ümläut",
+        'quote"quote',
+        "a" * 200,
+        "a" * 199 + "b",
+        "; DROP TABLE x",
+        "",
+    ]
     async with linked(channel) as one, linked(channel) as two:
         await two.attend(names[:-1])
         await one.publish([(name, name.encode()) for name in reversed(names)])
@@ -119,7 +128,9 @@ async def test_a_cancelled_reader_comes_again_for_the_rest(channel: str) -> None
 async def test_what_somebody_else_notifies_is_handed_over_as_it_is(channel: str) -> None:
     async with linked(channel) as link:
         await link.attend([None])
-        await sql(f"SELECT pg_notify('{channel_of(channel, None)}', x) FROM unnest(ARRAY['junk', 'm%%', '', 'mAAX=']) AS x")
+        await sql(
+            f"SELECT pg_notify('{channel_of(channel, None)}', x) FROM unnest(ARRAY['junk', 'm%%', '', 'mAAX=']) AS x"
+        )
         assert await read(link, 4) == [b"junk", b"m%%", b"", b"mAAX="]
 
 
@@ -189,7 +200,9 @@ async def test_missing_rights_and_servers_that_can_only_be_read() -> None:
             admin.execute("CREATE ROLE guest LOGIN")  # of version 15 on it may not create in schema public
             admin.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
             guest = parse_dsn("test(dsn", own.dsn_of("guest", "x"))
-            with pytest.raises(Refused, match="'guest' needs three small tables in schema 'public'.*may not create") as told:
+            with pytest.raises(
+                Refused, match="'guest' needs three small tables in schema 'public'.*may not create"
+            ) as told:
                 await link_postgres(guest, "here")
             # What the text says is enough, but for the right to use them.
             wanted = str(told.value).partition("\n")[2]

@@ -57,7 +57,14 @@ def test_channels_are_identifiers_and_differ(one: str, other: str, bus: str) -> 
 
 @pytest.mark.parametrize(
     ("topic", "channel"),
-    [(None, "b"), ("runner-1f2e3d4c", "b/runner-1f2e3d4c"), ("Übung", "b#"), ('a"b', "b#"), ("x" * 100, "b#"), ("", "b#")],
+    [
+        (None, "b"),
+        ("runner-1f2e3d4c", "b/runner-1f2e3d4c"),
+        ("Übung", "b#"),
+        ('a"b', "b#"),
+        ("x" * 100, "b#"),
+        ("", "b#"),
+    ],
 )
 def test_channels_are_readable_where_that_is_safe(topic: str | None, channel: str) -> None:
     assert channel_of("b", topic).startswith(channel)

@@ -33,7 +33,9 @@ class PostgresBus(BrokerBus):
     says what that is. The connection must be one's own for its time: of a PgBouncer, only its session mode will do.
     """
 
-    def __init__(self, dsn: str, *, channel: str = "trio_pipes", lease: float = 10.0, send_timeout: float = 30.0) -> None:
+    def __init__(
+        self, dsn: str, *, channel: str = "trio_pipes", lease: float = 10.0, send_timeout: float = 30.0
+    ) -> None:
         find_extra("psycopg", "postgres", "PostgresBus")
         from trio_pipes._base._postgres import parse_dsn
 

@@ -112,7 +112,9 @@ class PostgresLink(BrokerLink):
             return content
         rows = await self._connection.execute(self._tables.fetch, (content,), binary=True)
         if not rows:
-            raise LinkLost(f"a large message was removed before it was read: this process was {KEEP:g} s late, or there were many")
+            raise LinkLost(
+                f"a large message was removed before it was read: this process was {KEEP:g} s late, or there were many"
+            )
         return [rows[0][0]]
 
     async def publish(self, batch: Sequence[tuple[str | None, bytes]]) -> None:

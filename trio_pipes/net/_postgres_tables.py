@@ -50,14 +50,18 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def lock_of(what: str) -> str:
+    """A statement that waits for the lock of this name, which its transaction then holds to its end."""
+    return f"SELECT pg_advisory_xact_lock({int.from_bytes(sha256(what.encode()).digest()[:8], signed=True)})"
+
+
 class Tables:
     """The statements of one bus's tables."""
 
     def __init__(self, channel: str) -> None:
         self.names: tuple[str, ...] = tuple(quote(f"{channel}_bus_{what}") for what in ("leases", "names", "large"))
         leases, names, large = self.names
-        key = int.from_bytes(sha256(f"trio_pipes bus {channel}".encode()).digest()[:8], signed=True)
-        self._lock = lock = f"SELECT pg_advisory_xact_lock({key})"
+        lock, clean_lock = (lock_of(f"trio_pipes bus {channel}{what}") for what in ("", " large"))
 
         self.look = (
             "SELECT current_user, current_schema(), pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on',"
@@ -72,8 +76,10 @@ class Tables:
             [
                 f"CREATE TABLE IF NOT EXISTS {leases} (owner text PRIMARY KEY, until timestamptz NOT NULL)",
                 f"CREATE TABLE IF NOT EXISTS {names} (name text PRIMARY KEY, owner text NOT NULL)",
-                f"CREATE UNLOGGED TABLE IF NOT EXISTS {large} (id text PRIMARY KEY, at timestamptz NOT NULL"
-                " DEFAULT clock_timestamp(), size integer NOT NULL, body bytea NOT NULL)",
+                (
+                    f"CREATE UNLOGGED TABLE IF NOT EXISTS {large} (id text PRIMARY KEY, at timestamptz NOT NULL"
+                    " DEFAULT clock_timestamp(), size integer NOT NULL, body bytea NOT NULL)"
+                ),
                 f"ALTER TABLE {large} ALTER body SET STORAGE EXTERNAL",  # no time for compressing it
             ]
         )
@@ -109,7 +115,7 @@ class Tables:
         self.fetch = f"SELECT body FROM {large} WHERE id = %s"
 
         self.clean = (
-            f"{lock}; DELETE FROM {large} WHERE id IN (SELECT id FROM (SELECT id, at, sum(size) OVER (ORDER BY at DESC, id)"
+            f"{clean_lock}; DELETE FROM {large} WHERE id IN (SELECT id FROM (SELECT id, at, sum(size) OVER (ORDER BY at DESC, id)"
             f" AS total FROM {large}) AS t WHERE at < clock_timestamp() - make_interval(secs => {KEEP})"
             f" OR total > {MOST_BYTES})"
         )
@@ -119,7 +125,7 @@ class Tables:
         return "; ".join(f"{verb} {quote(channel)}" for channel in channels)
 
     def notify_large(self, rows: int) -> str:
-        """The same, with so many rows put in first. (Rows one by one: psycopg writes an array of bytes as text.)"""
+        """The same, with so many rows put in first; one by one, because psycopg writes an array of bytes as text."""
         values = ", ".join(["(%s::text, %s::bytea)"] * rows)
         return (
             f"WITH put AS (INSERT INTO {self.names[2]} (id, size, body) SELECT id, octet_length(body), body"

@@ -17,7 +17,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -67,7 +66,7 @@ class PostgresConnection:
     def __init__(self, connection: psycopg.Connection[Any], dsn: Dsn) -> None:
         self._connection = connection
         self._dsn = dsn
-        self._socket = socket.socket(fileno=os.dup(connection.fileno()))
+        self._socket = socket.fromfd(connection.fileno(), -1, -1, -1)  # a duplicate; it finds out what it is
         self._lock = trio.Lock()
         self._arrived: deque[Notification] = deque()
         self._look = False  # libpq may hold something that its socket does not tell of
