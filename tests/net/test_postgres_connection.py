@@ -4,6 +4,7 @@ import random
 import threading
 import traceback
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from secrets import token_hex
 
 import psycopg
@@ -42,18 +43,20 @@ def channel() -> str:
     return f"test_{token_hex(6)}"
 
 
-def busy_threads() -> int:
-    """Threads that are at work for us; Trio keeps idle ones for a while."""
-    return sum(1 for thread in threading.enumerate() if "ThreadCall" in thread.name or "_in_thread" in thread.name)
-
-
 # -- statements
 
 
 async def test_rows_parameters_and_no_rows(connection: PostgresConnection) -> None:
-    assert await connection.execute("SELECT 1, %s::text, %s::bytea", ("ü", b"\0\xff")) == [(1, "ü", b"\0\xff")]
+    assert await connection.execute("SELECT 1, $1::text, $2::bytea, $3::int[]", "ü", b"\0\xff", [1, None]) == [
+        (1, "ü", b"\0\xff", [1, None])
+    ]
     assert await connection.execute("SET application_name = 'x'") == []
     assert await connection.execute("SELECT '100%'") == [("100%",)]
+    assert await connection.execute("SELECT $1::text, $2::bytea", None, b"\xfe" * 99_999, binary=True) == [
+        (None, b"\xfe" * 99_999)
+    ]
+    later = datetime(2026, 11, 21, 22, 0, tzinfo=UTC)
+    assert await connection.execute("SELECT $1::timestamptz + interval '1 hour'", later) == [(later.replace(hour=23),)]
     assert await connection.execute("SELECT pg_backend_pid()") == [(connection.backend_pid,)]
 
 
@@ -63,30 +66,91 @@ async def test_a_refused_statement_leaves_the_connection_usable(connection: Post
     assert await connection.execute("SELECT 1") == [(1,)]
 
 
-async def test_each_statement_is_a_transaction_and_transact_is_one(connection: PostgresConnection) -> None:
+async def test_several_statements_in_one_piece(connection: PostgresConnection) -> None:
+    await connection.execute("CREATE TEMPORARY TABLE t (n int, s text)")
+    sql = "INSERT INTO t VALUES (%(n)s, %(s)s); INSERT INTO t VALUES (%(n)s + 1, %(s)s); SELECT n, s FROM t ORDER BY n"
+    odd = 'it\'s \\ "%s" $1; DROP TABLE t'
+    assert await connection.execute_all(sql, {"n": 1, "s": odd}) == [(1, odd), (2, odd)]
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        await connection.execute_all("INSERT INTO t VALUES (3); SELECT 1/0; INSERT INTO t VALUES (4)")
+    assert await connection.execute("SELECT count(*) FROM t") == [(2,)]
+    assert await connection.execute_all("SET application_name = '50%'") == []
+
+
+async def test_transactions(connection: PostgresConnection) -> None:
     await connection.execute("CREATE TEMPORARY TABLE t (n int)")
-    await connection.execute("INSERT INTO t VALUES (1)")
-
-    def two(inner: psycopg.Connection) -> str:
-        inner.execute("INSERT INTO t VALUES (2)")
-        inner.execute("INSERT INTO t VALUES (3)")
-        return "done"
-
-    def fails(inner: psycopg.Connection) -> None:
-        inner.execute("INSERT INTO t VALUES (4)")
-        raise ZeroDivisionError
-
-    assert await connection.transact(two) == "done"
+    async with connection.transaction():
+        await connection.execute("INSERT INTO t VALUES (1)")
+        await connection.execute("INSERT INTO t VALUES (2)")
     with pytest.raises(ZeroDivisionError):
-        await connection.transact(fails)
-    assert await connection.execute("SELECT n FROM t ORDER BY n") == [(1,), (2,), (3,)]
+        async with connection.transaction():
+            await connection.execute("INSERT INTO t VALUES (3)")
+            raise ZeroDivisionError
+    with pytest.raises(psycopg.errors.InFailedSqlTransaction, match="it was undone"):
+        async with connection.transaction():
+            await connection.execute("INSERT INTO t VALUES (4)")
+            with pytest.raises(psycopg.errors.UndefinedTable):
+                await connection.execute("SELECT * FROM no_such_table")
+    with pytest.raises(RuntimeError, match="already"):
+        async with connection.transaction():
+            async with connection.transaction():
+                pass
+    assert await connection.execute("SELECT n FROM t ORDER BY n") == [(1,), (2,)]
+
+
+async def test_other_tasks_wait_for_the_end_of_a_transaction(connection: PostgresConnection) -> None:
+    await connection.execute("CREATE TEMPORARY TABLE t (n int)")
+    seen: list[object] = []
+
+    async def look() -> None:
+        seen.extend(await connection.execute("SELECT count(*) FROM t"))
+
+    async with trio.open_nursery() as nursery:
+        async with connection.transaction():
+            nursery.start_soon(look)
+            await trio.testing.wait_all_tasks_blocked()
+            await connection.execute("INSERT INTO t VALUES (1)")
+            await connection.execute("INSERT INTO t VALUES (2)")
+    assert seen == [(2,)]
+
+
+async def test_copy_is_refused_and_ends_the_connection() -> None:
+    async with connect_postgres(HERE) as connection:
+        with pytest.raises(psycopg.NotSupportedError):
+            await connection.execute("COPY (SELECT 1) TO STDOUT")
+        with pytest.raises(trio.BrokenResourceError):
+            await connection.execute("SELECT 1")
+
+
+async def test_no_thread_waits_for_the_server(connection: PostgresConnection) -> None:
+    before = threading.active_count()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.notifications)
+        nursery.start_soon(connection.execute, "SELECT pg_sleep(60)")
+        await trio.sleep(0.05)
+        assert threading.active_count() <= before
+        nursery.cancel_scope.cancel()
+
+
+# The server reads nothing while it cannot send: who sends much has to read meanwhile.
+async def test_much_is_sent_while_much_comes(
+    connection: PostgresConnection, other: PostgresConnection, channel: str
+) -> None:
+    await connection.execute(f'LISTEN "{channel}"')
+    await other.execute("SELECT pg_notify($1, n || repeat('x', 7000)) FROM generate_series(1, 3000) n", channel)
+    with trio.fail_after(20):
+        data = b"y" * 20_000_000
+        assert await connection.execute("SELECT length($1::bytea)", data) == [(len(data),)]
+        got: list[Notification] = []
+        while len(got) < 3000:
+            got += await connection.notifications()
 
 
 async def test_many_tasks_share_a_connection(connection: PostgresConnection) -> None:
     answers: list[int] = []
 
     async def ask(number: int) -> None:
-        ((answer,),) = await connection.execute("SELECT %s::int", (number,))
+        ((answer,),) = await connection.execute("SELECT $1::int", number)
         assert answer == number
         answers.append(answer)
 
@@ -104,59 +168,78 @@ async def test_a_cancel_reaches_the_server(connection: PostgresConnection, other
         with trio.move_on_after(0.1) as scope:
             await connection.execute("SELECT pg_sleep(60)")
         assert scope.cancelled_caught
-        query = "SELECT state FROM pg_stat_activity WHERE pid = %s"
-        assert await other.execute(query, (connection.backend_pid,)) == [("idle",)]
+        query = "SELECT state FROM pg_stat_activity WHERE pid = $1"
+        assert await other.execute(query, connection.backend_pid) == [("idle",)]
         assert await connection.execute("SELECT 1") == [(1,)]
 
 
 async def test_a_cancelled_transaction_is_undone(connection: PostgresConnection) -> None:
     await connection.execute("CREATE TEMPORARY TABLE t (n int)")
-
-    def work(inner: psycopg.Connection) -> None:
-        inner.execute("INSERT INTO t VALUES (1)")
-        inner.execute("SELECT pg_sleep(60)")
-
     with trio.fail_after(5), trio.move_on_after(0.1) as scope:
-        await connection.transact(work)
+        async with connection.transaction():
+            await connection.execute("INSERT INTO t VALUES (1)")
+            await connection.execute("SELECT pg_sleep(60)")
     assert scope.cancelled_caught
+    assert await connection.execute("SELECT n FROM t") == []
+    with trio.move_on_after(0.05):
+        async with connection.transaction():
+            await connection.execute("INSERT INTO t VALUES (1)")
+            await trio.sleep_forever()
     assert await connection.execute("SELECT n FROM t") == []
 
 
-async def test_a_cancel_between_two_statements_stops_the_next(connection: PostgresConnection) -> None:
-    first = trio.Event()
-    token = trio.lowlevel.current_trio_token()
-    go_on = threading.Event()
-
-    def work(inner: psycopg.Connection) -> None:
-        inner.execute("SELECT 1")
-        token.run_sync_soon(first.set)
-        go_on.wait()
-        inner.execute("SELECT pg_sleep(60)")
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection.transact, work)
-        await first.wait()
-        nursery.cancel_scope.cancel()
-        go_on.set()
-    assert await connection.execute("SELECT 1") == [(1,)]
+async def test_a_large_statement_is_cancelled_while_it_is_sent(connection: PostgresConnection) -> None:
+    chance = random.Random(4)
+    data = b"x" * 5_000_000
+    for number in range(30):
+        with trio.fail_after(5), trio.move_on_after(chance.random() * 0.02):
+            await connection.execute("SELECT length($1::bytea), pg_sleep(60)", data)
+        assert await connection.execute("SELECT $1::int", number) == [(number,)]
 
 
 async def test_300_random_cancels(connection: PostgresConnection) -> None:
     chance = random.Random(5)
-
-    def work(inner: psycopg.Connection) -> None:
-        inner.execute("SELECT pg_sleep(0.0005)")
-        inner.execute("SELECT pg_sleep(0.0005)")
-
-    before = busy_threads()
     for number in range(300):
         with trio.move_on_after(chance.random() * 0.004):
             if number % 3:
                 await connection.execute("SELECT pg_sleep(0.001), generate_series(1, 50)")
             else:
-                await connection.transact(work)
-        assert await connection.execute("SELECT %s::int", (number,)) == [(number,)]
-    assert busy_threads() == before
+                async with connection.transaction():
+                    await connection.execute("SELECT pg_sleep(0.0005)")
+                    await connection.execute("SELECT pg_sleep(0.0005)")
+        assert await connection.execute("SELECT $1::int", number) == [(number,)]
+
+
+async def test_tasks_that_share_a_connection_are_cancelled_at_random(
+    connection: PostgresConnection, other: PostgresConnection, channel: str
+) -> None:
+    await connection.execute(f'LISTEN "{channel}"')
+    got: list[str] = []
+    done = 0
+
+    async def ask(seed: int) -> None:
+        nonlocal done
+        chance = random.Random(seed)
+        for number in range(60):
+            with trio.move_on_after(chance.random() * 0.01):
+                await connection.execute("SELECT pg_sleep(0.0005)")
+                assert await connection.execute("SELECT $1::int", number * seed) == [(number * seed,)]
+        done += 1
+
+    async def read() -> None:
+        chance = random.Random(8)
+        while len(got) < 200:
+            with trio.move_on_after(chance.random() * 0.005):
+                got.extend([one.payload for one in await connection.notifications()])
+
+    async with trio.open_nursery() as nursery:
+        for seed in range(1, 5):
+            nursery.start_soon(ask, seed)
+        nursery.start_soon(read)
+        for number in range(200):
+            await other.execute("SELECT pg_notify($1, $2)", channel, str(number))
+    assert done == 4
+    assert got == [str(number) for number in range(200)]
 
 
 async def test_cancelled_before_it_begins(connection: PostgresConnection) -> None:
@@ -175,9 +258,9 @@ async def test_a_cancelled_connect_leaves_nothing(other: PostgresConnection) -> 
         with trio.move_on_after(chance.random() * 0.01):
             async with connect_postgres(dsn) as connection:
                 await connection.execute("SELECT 1")
-    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
     with trio.fail_after(5):
-        while await other.execute(query, (name,)) != [(0,)]:  # noqa: ASYNC110 # another process
+        while await other.execute(query, name) != [(0,)]:  # noqa: ASYNC110 # another process
             await trio.sleep(0.01)  # the server takes a moment to notice
 
 
@@ -189,7 +272,7 @@ async def test_notifications_come_in_order_and_with_no_thread_waiting(
 ) -> None:
     await connection.execute(f'LISTEN "{channel}"')
     for number in range(100):
-        await other.execute("SELECT pg_notify(%s, %s)", (channel, str(number)))
+        await other.execute("SELECT pg_notify($1, $2)", channel, str(number))
     got: list[Notification] = []
     with trio.fail_after(5):
         while len(got) < 100:
@@ -214,7 +297,7 @@ async def test_a_waiting_reader_wakes_while_the_connection_is_used(
             if number % 2:
                 nursery.start_soon(connection.execute, "SELECT 1")
             # Its own notifications come with the answer, in libpq's buffer and not in the socket.
-            await (other if number % 3 else connection).execute("SELECT pg_notify(%s, %s)", (channel, str(number)))
+            await (other if number % 3 else connection).execute("SELECT pg_notify($1, $2)", channel, str(number))
         with trio.fail_after(5):
             while len(got) < 200:  # noqa: ASYNC110 # the socket is what is tested
                 await trio.sleep(0.001)
@@ -233,7 +316,7 @@ async def test_what_comes_with_the_answer_needs_no_other_wake(connection: Postgr
         nursery.start_soon(read)
         await trio.testing.wait_all_tasks_blocked()
         with trio.fail_after(5):
-            await connection.execute("SELECT pg_notify(%s, 'x')", (channel,))
+            await connection.execute("SELECT pg_notify($1, 'x')", channel)
     assert got == [Notification(channel, "x")]
 
 
@@ -246,7 +329,7 @@ async def test_a_cancelled_reader_loses_nothing(
 
     async def write() -> None:
         for number in range(300):
-            await other.execute("SELECT pg_notify(%s, %s)", (channel, str(number)))
+            await other.execute("SELECT pg_notify($1, $2)", channel, str(number))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(write)
@@ -295,7 +378,7 @@ async def test_a_terminated_connection_is_told_to_everybody(other: PostgresConne
                 nursery.start_soon(wait, connection.notifications)
                 nursery.start_soon(wait, lambda: connection.execute("SELECT pg_sleep(60)"))
                 await trio.sleep(0.05)
-                await other.execute("SELECT pg_terminate_backend(%s)", (connection.backend_pid,))
+                await other.execute("SELECT pg_terminate_backend($1)", connection.backend_pid)
             assert len(told) == 2
             await wait(lambda: connection.execute("SELECT 1"))
             await wait(connection.notifications)
@@ -410,12 +493,16 @@ async def test_password_and_tls_from_the_url(guarded: tuple[Cluster, str], chann
         assert PASSWORD not in repr(connection)
         # Many that are large: OpenSSL holds some that the socket does not tell of.
         await connection.execute(f'LISTEN "{channel}"')
-        await other.execute("SELECT pg_notify(%s, n || repeat('x', 7900)) FROM generate_series(1, 300) n", (channel,))
+        await other.execute("SELECT pg_notify($1, n || repeat('x', 7900)) FROM generate_series(1, 300) n", channel)
         got: list[Notification] = []
         with trio.fail_after(10):
             while len(got) < 300:
                 got += await connection.notifications()
         assert [int(one.payload.rstrip("x")) for one in got] == list(range(1, 301))
+        chance = random.Random(3)
+        with trio.fail_after(10):
+            for size in [16_384, 16_383, 8192, *(chance.randrange(100_000) for _ in range(100))]:
+                assert await connection.execute("SELECT repeat('x', $1)", size) == [("x" * size,)]
         with trio.fail_after(5), trio.move_on_after(0.05):
             await connection.execute("SELECT pg_sleep(60)")
         assert await connection.execute("SELECT 1") == [(1,)]

@@ -51,7 +51,7 @@ async def link_postgres(dsn: Dsn, channel: str) -> PostgresLink:
 
 async def _prepare(connection: PostgresConnection, tables: Tables) -> None:
     await connection.execute_all(SESSION)
-    ((role, schema, read_only, complete, usable),) = await connection.execute(tables.look, (list(tables.names),))
+    ((role, schema, read_only, complete, usable),) = await connection.execute(tables.look, list(tables.names))
     if read_only:
         raise Refused(
             "this server can only be read (a replica, or read-only by default), and a bus needs one that can be written to. "
@@ -110,7 +110,7 @@ class PostgresLink(BrokerLink):
             return [payload.encode()]  # no bus sent it; the bus says so where it says such things
         if not isinstance(content, str):
             return content
-        rows = await self._connection.execute(self._tables.fetch, (content,), binary=True)
+        rows = await self._connection.execute(self._tables.fetch, content, binary=True)
         if not rows:
             raise LinkLost(
                 f"a large message was removed before it was read: this process was {KEEP:g} s late, or there were many"
@@ -124,10 +124,10 @@ class PostgresLink(BrokerLink):
         notify = ([parcel.channel for parcel in parcels], [parcel.payload for parcel in parcels])
         with border(self._dsn):
             if not large:
-                await self._connection.execute(self._tables.notify, notify)
+                await self._connection.execute(self._tables.notify, *notify)
                 return
             rows = [part for parcel in large for part in (parcel.row, parcel.body)]
-            await self._connection.execute(self._tables.notify_large(len(large)), [*rows, *notify])
+            await self._connection.execute(self._tables.notify_large(len(large)), *notify, *rows)
             self._uncleaned += sum(len(parcel.body) for parcel in large)
             if self._uncleaned > CLEAN_BYTES:
                 await self._clean()

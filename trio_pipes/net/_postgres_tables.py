@@ -68,7 +68,7 @@ class Tables:
             " bool_and(it.there IS NOT NULL), coalesce(bool_and(has_table_privilege(it.there, 'SELECT')"
             " AND has_table_privilege(it.there, 'INSERT') AND has_table_privilege(it.there, 'UPDATE')"
             " AND has_table_privilege(it.there, 'DELETE')), true)"
-            " FROM unnest(%s::text[]) AS name, LATERAL (SELECT to_regclass(name)::oid AS there) AS it"
+            " FROM unnest($1::text[]) AS name, LATERAL (SELECT to_regclass(name)::oid AS there) AS it"
         )
         """Which role and schema, whether nothing can be written, whether all tables are there, and may be used."""
 
@@ -111,8 +111,8 @@ class Tables:
         self.release = f"{lock}; DELETE FROM {names} WHERE owner = %(owner)s AND name = ANY(%(names)s::text[])"
         self.release_lease = f"; DELETE FROM {leases} WHERE owner = %(owner)s"
 
-        self.notify = "SELECT pg_notify(channel, payload) FROM unnest(%s::text[], %s::text[]) AS t (channel, payload)"
-        self.fetch = f"SELECT body FROM {large} WHERE id = %s"
+        self.notify = "SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS t (channel, payload)"
+        self.fetch = f"SELECT body FROM {large} WHERE id = $1"
 
         self.clean = (
             f"{clean_lock}; DELETE FROM {large} WHERE id IN (SELECT id FROM (SELECT id, at, sum(size) OVER (ORDER BY at DESC, id)"
@@ -125,8 +125,8 @@ class Tables:
         return "; ".join(f"{verb} {quote(channel)}" for channel in channels)
 
     def notify_large(self, rows: int) -> str:
-        """The same, with so many rows put in first; one by one, because psycopg writes an array of bytes as text."""
-        values = ", ".join(["(%s::text, %s::bytea)"] * rows)
+        """The same, with so many rows put in first; one by one, because an array of bytes would be written as text."""
+        values = ", ".join(f"(${2 * row + 3}::text, ${2 * row + 4}::bytea)" for row in range(rows))
         return (
             f"WITH put AS (INSERT INTO {self.names[2]} (id, size, body) SELECT id, octet_length(body), body"
             f" FROM (VALUES {values}) AS t (id, body)) {self.notify}"

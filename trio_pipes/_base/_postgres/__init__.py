@@ -1,4 +1,4 @@
-"""PostgreSQL for Trio: psycopg 3 by its public API, in threads that are broken off when their caller is cancelled.
+"""PostgreSQL for Trio: psycopg 3 by its public API, the low-level one (`psycopg.pq`), without threads.
 
 Not part of `trio_pipes._base`'s own names: psycopg is an extra, and is imported when this package is.
 """
