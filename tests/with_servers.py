@@ -80,6 +80,12 @@ def postgres() -> Iterator[None]:
         )  # fmt: skip
         command = [program("postgres"), "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", place, "-F"]
         with started("postgresql", port, command, user):
+            make = [program("createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "test"]
+            give_up = time.monotonic() + PATIENCE
+            while subprocess.run(make, check=False).returncode:  # it listens a moment before it answers
+                if time.monotonic() > give_up:
+                    sys.exit("postgresql does not let its database be made")
+                time.sleep(0.1)  # noqa: TID251 # a script without Trio
             yield
 
 

@@ -169,7 +169,7 @@ if TYPE_CHECKING:
         job,
         worker_ready,
     )
-    from .net import RedisBus
+    from .net import PostgresBus, RedisBus
 else:
     __getattr__ = on_first_access(
         globals(),
@@ -257,7 +257,7 @@ else:
                 "WorkerInfo",
                 "WorkerWatch",
             ),
-            ".net": ("RedisBus",),
+            ".net": ("PostgresBus", "RedisBus"),
         },
     )
 
@@ -349,6 +349,7 @@ __all__ = [
     "PipelineRunner",
     "PipelineTask",
     "PipesError",
+    "PostgresBus",
     "ProcessingMetrics",
     "ProcessorMetrics",
     "Producer",

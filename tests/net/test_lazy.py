@@ -31,3 +31,13 @@ def test_without_hiredis_the_line_to_install_is_named(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "hiredis", None)
     with pytest.raises(MissingExtra, match=r"pip install 'trio-pipes\[redis\]'"):
         RedisBus("redis://localhost")
+
+
+def test_postgres_bus_is_imported_when_it_is_asked_for_and_its_client_when_it_is_made() -> None:
+    code = """
+import sys, trio_pipes
+bus = trio_pipes.PostgresBus
+assert "trio_pipes.net._postgres_bus" in sys.modules
+assert "trio_pipes.net._redis_bus" not in sys.modules and "psycopg" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

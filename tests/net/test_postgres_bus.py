@@ -19,12 +19,14 @@ import pytest
 import trio
 
 import trio_pipes._base._extras as extras
-from postgres_kit import DSN, PASSWORD, PASSWORD_IN_URL, Cluster, cluster, running_cluster
-from trio_pipes import BusError, BusGap, ConfigurationError, DataMessage, MissingExtra, SystemMessage, on_wire
+from postgres_kit import DSN, PASSWORD, PASSWORD_IN_URL, Cluster, cluster, need_postgres, running_cluster
+from trio_pipes import Bus, BusError, BusGap, ConfigurationError, DataMessage, MissingExtra, SystemMessage, on_wire
 from trio_pipes._base._postgres import connect_postgres, parse_dsn
 from trio_pipes.host import Subscription
 from trio_pipes.net import PostgresBus
+from trio_pipes.net._postgres_link import link_postgres
 from trio_pipes.net._postgres_tables import Tables
+from trio_pipes.testing import check_bus
 
 pytestmark = pytest.mark.server
 
@@ -46,6 +48,7 @@ class Shout(SystemMessage):
 
 @pytest.fixture
 async def channel() -> AsyncIterator[str]:
+    need_postgres()
     name = f"test_{token_hex(6)}"
     yield name
     async with connect_postgres(HERE) as connection:
@@ -84,6 +87,19 @@ def bus_pid(bus: PostgresBus) -> int:
 async def terminate(bus: PostgresBus) -> None:
     async with connect_postgres(HERE) as connection:
         await connection.execute("SELECT pg_terminate_backend($1)", bus_pid(bus))
+
+
+async def test_b2_it_keeps_every_rule(channel: str) -> None:
+    async def cut(bus: Bus) -> None:
+        if bus._link is not None:  # type: ignore[attr-defined]
+            await terminate(bus)  # type: ignore[arg-type]
+
+    async def inject(data: bytes) -> None:
+        link = await link_postgres(HERE, channel)
+        await link.publish([(None, data)])
+        await link.aclose()
+
+    await check_bus(lambda: PostgresBus(DSN, channel=channel, lease=1.5), cut=cut, inject=inject)
 
 
 # -- messages

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import trio
 
-from postgres_kit import DSN, PASSWORD, PASSWORD_IN_URL, Cluster, cluster, running_cluster
+from postgres_kit import DSN, PASSWORD, PASSWORD_IN_URL, Cluster, cluster, need_postgres, running_cluster
 from trio_pipes._base._postgres import Notification, PostgresConnection, connect_postgres, parse_dsn
 
 pytestmark = pytest.mark.server
@@ -21,12 +21,14 @@ HERE = parse_dsn("test(dsn", DSN)
 
 @pytest.fixture
 async def connection() -> AsyncIterator[PostgresConnection]:
+    need_postgres()
     async with connect_postgres(HERE) as it:
         yield it
 
 
 @pytest.fixture
 async def other() -> AsyncIterator[PostgresConnection]:
+    need_postgres()
     async with connect_postgres(HERE) as it:
         yield it
 

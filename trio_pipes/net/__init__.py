@@ -6,14 +6,16 @@ from trio_pipes._base import on_first_access
 
 if TYPE_CHECKING:
     from ._broker_statistics import BrokerStatistics
+    from ._postgres_bus import PostgresBus
     from ._redis_bus import RedisBus
 else:
     __getattr__ = on_first_access(
         globals(),
         {
             "._broker_statistics": ("BrokerStatistics",),
+            "._postgres_bus": ("PostgresBus",),
             "._redis_bus": ("RedisBus",),
         },
     )
 
-__all__ = ["BrokerStatistics", "RedisBus"]
+__all__ = ["BrokerStatistics", "PostgresBus", "RedisBus"]

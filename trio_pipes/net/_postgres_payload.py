@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -24,6 +25,7 @@ __all__ = ["Parcel", "pack", "unpack"]
 SMALL: Final = "m"  # messages
 LARGE: Final = "r"  # the id of a row
 ROOM: Final = 5997  # bytes that make 7,996 letters; with the sign in front, the most that is less than 8,000 bytes
+ROW: Final = r"r[0-9a-f]{16}-[0-9]{1,18}"
 LENGTH: Final = 2  # bytes
 
 
@@ -65,7 +67,7 @@ def pack(messages: Iterable[tuple[str, bytes]], new_row: Callable[[], str]) -> l
 
 def unpack(payload: str) -> list[bytes] | str:
     """The messages in a notification, or the id of the row that has one. Raises `ValueError` where nobody packed it so."""
-    if payload.startswith(LARGE):
+    if re.fullmatch(ROW, payload):
         return payload[1:]
     if not payload.startswith(SMALL):
         raise ValueError("it begins with another letter")

@@ -119,9 +119,9 @@ class PostgresConnection:
         idle = psycopg.pq.TransactionStatus.IDLE
         if self._talk.state != "open" or self._talk.pgconn.transaction_status == idle:
             return
-        with trio.CancelScope(shield=True), trio.move_on_after(PATIENCE):
-            with suppress(psycopg.Error, trio.BrokenResourceError):  # looked at below
-                await self.execute_all("ROLLBACK")
+        gone = psycopg.Error, trio.BrokenResourceError  # whether it was undone is looked at below
+        with trio.CancelScope(shield=True), trio.move_on_after(PATIENCE), suppress(*gone):
+            await self.execute_all("ROLLBACK")
         if self._talk.state == "open" and self._talk.pgconn.transaction_status != idle:
             self._talk.give_up("a transaction could not be undone")
 
