@@ -12,6 +12,7 @@ from ._task_state import TaskResult, TaskState, TaskStatistics
 from ._worker import Host, Worker
 
 if TYPE_CHECKING:
+    from ._bridge import BridgedPipeline, BridgeStatistics, BusBridge
     from ._bus import (
         Bus,
         BusGap,
@@ -41,6 +42,11 @@ else:
                 "Subscription",
                 "SubscriptionStatistics",
                 "SystemMessage",
+            ),
+            "._bridge": (
+                "BridgeStatistics",
+                "BridgedPipeline",
+                "BusBridge",
             ),
             "._from_thread": (
                 "RunnerFromThread",
@@ -77,7 +83,10 @@ __all__ = [
     "BaseClock",
     "BaseWorker",
     "BaseWorkerStatistics",
+    "BridgeStatistics",
+    "BridgedPipeline",
     "Bus",
+    "BusBridge",
     "BusGap",
     "BusMessage",
     "BusStatistics",

@@ -51,7 +51,7 @@ class BaseWorkerStatistics:
     handled: int
     """Data messages that `on_bus_message` was given."""
     dropped: int
-    """Data messages that came while it was not active."""
+    """Data messages that came while it was not active, or had not been handled when it was told not to be."""
     waiting: int
     """Data messages in its buffer."""
     urgent: int
@@ -295,7 +295,7 @@ class BaseWorker(Hooks):
         return BaseWorkerStatistics(
             active=self.is_active,
             handled=self._life.handled,
-            dropped=self._life.dropped,
+            dropped=self._life.dropped + self._life.presence.dropped,
             waiting=self._life.presence.waiting,
             urgent=len(self._life.urgent),
             jobs=None if self._life.jobs is None else self._life.jobs.statistics(),

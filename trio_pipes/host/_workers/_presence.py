@@ -56,6 +56,8 @@ class Presence:
         self._mailbox: Mailbox | None = None
         self._early: list[Order] | None = []
         self._closed = trio.Event()
+        self.dropped = 0
+        """Data messages that came while the owner was not active."""
 
     @asynccontextmanager
     async def opened(self, types: tuple[type[BusMessage], ...], buffer: int) -> AsyncIterator[None]:
@@ -86,7 +88,7 @@ class Presence:
             return None
         try:
             return await self._mailbox.__anext__()
-        except trio.EndOfChannel:
+        except (trio.EndOfChannel, trio.ClosedResourceError):
             return None
 
     @property
@@ -107,7 +109,10 @@ class Presence:
                     request = self._owner.cancel if isinstance(message, CancelMessage) else self._owner.stop_when_done
                     request(message.reason)
                 return True
-        return self._owner.take(message)
+        if self._owner.take(message):
+            return True
+        self.dropped += not self.activation.active
+        return not self.activation.active
 
     def _follow(self, order: Order) -> None:
         if self._early is not None:
