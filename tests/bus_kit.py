@@ -50,6 +50,8 @@ class MediumBus(Bus):
 
     async def _publish(self, message: BusMessage) -> bool:
         await trio.lowlevel.checkpoint()
+        while self.is_cut and self._medium.holds:  # noqa: ASYNC110 # a kit for tests
+            await trio.sleep(0.1)
         return self._medium.carry(self, message)
 
     async def claim(self, names: Iterable[str], owner: str) -> dict[str, str]:
@@ -150,6 +152,8 @@ class Medium:
         """Whether this message is lost on its way to this bus."""
         self.tells_gaps = True
         """A bus that lost a message, or was cut, tells its subscriptions. False: a broker that notices nothing."""
+        self.holds = False
+        """What a bus that is cut sends waits, as at a broker, until it is mended. False: it is lost."""
         self.copies: Callable[[BusMessage], int] = lambda message: 1
         """How often a message arrives."""
         self.codec: Any = None

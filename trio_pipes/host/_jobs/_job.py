@@ -184,8 +184,11 @@ class Job:
     async def keep(self) -> None:
         """Where the bus crosses to other processes: say that somebody waits, and find out what was lost."""
         quarter = self._bus.lease / ROUNDS
+        again: BusMessage | None = None
         while not self._has_all:
             with trio.move_on_after(quarter) as scope:
+                if again is not None:
+                    await self._send_if_possible(again)  # a broker that is away takes nothing: time counts all the same
                 await self._gap.wait()
                 await trio.sleep(min(AFTER_A_GAP, quarter))
             self._gap = trio.Event()
@@ -202,10 +205,9 @@ class Job:
                 return
             if self._has_arrived:
                 chunks = self._chunks
-                again: BusMessage = JobKeep(job=self.id, taken=chunks.taken, arrived=chunks.arrived)
+                again = JobKeep(job=self.id, taken=chunks.taken, arrived=chunks.arrived)
             else:
                 again = self._asking()
-            await self._send_if_possible(again)
 
     # -- what the worker says
 

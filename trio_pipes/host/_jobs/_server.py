@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from itertools import islice
 from types import TracebackType
 from typing import Any, Protocol, Self, final
 
@@ -50,6 +51,10 @@ MOST_WAITING = 10_000
 
 # Seconds in which a worker that ends has to tell the requesters of what it leaves undone.
 TO_TELL = 5.0
+
+# Jobs that are over, or were left before they came, and are remembered for longer than a lease: what asks for them may have waited
+# in a process that was cut off, and come late. It is not to be done again.
+MOST_REMEMBERED = 10_000
 
 # A requester says that it is there every quarter of a lease; after so many silent quarters it is gone, and so is a worker.
 ROUNDS = 4
@@ -363,25 +368,34 @@ class JobServer:
         self._works.pop(job, None)
         if self._bus.crosses:
             self._not_again[job] = 0
-            self._look_after()
+            if len(self._not_again) > MOST_REMEMBERED:
+                self._look_after()
 
     def _look_after(self) -> None:
         if self._bus.crosses and self._watch is None and not self._listener.is_closed:
             self._watch = trio.CancelScope()
             self.start(self._count_rounds, self._watch)
 
+    def _remember_less(self) -> None:
+        """A round is over: of the oldest that are too many, forget those that were told a lease ago."""
+        for job in self._not_again:
+            self._not_again[job] += 1
+        for job in [*islice(self._not_again, max(0, len(self._not_again) - MOST_REMEMBERED))]:
+            if self._not_again[job] >= ROUNDS:
+                del self._not_again[job]
+
     async def _count_rounds(self, scope: trio.CancelScope) -> None:
-        """Stop the jobs of requesters that are not heard of, and forget what is over, one lease after the last word."""
+        """Stop the jobs of requesters that are not heard of, and the answers of what is over, one lease after the last word."""
         with scope:
-            while self._works or self._not_again:
+            while self._works or len(self._not_again) > MOST_REMEMBERED:
                 await trio.sleep(self._bus.lease / ROUNDS)
-                self._not_again = {job: rounds + 1 for job, rounds in self._not_again.items() if rounds + 1 < ROUNDS}
+                self._remember_less()
                 for work in tuple(self._works.values()):
                     work.rounds += 1
                     if work.rounds < ROUNDS:
                         continue
                     if work.state == "over":
-                        del self._works[work.id]
+                        self._forget(work.id)
                     elif work.rounds == ROUNDS:
                         work.wanted = False
                         work.stop(Failure("gone", f"its requester was not heard of for {self._bus.lease:g} s"))
