@@ -5,7 +5,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_pipes import BusMessage, ConfigurationError, DataMessage, MemoryBus, SubscriberTooSlow, SystemMessage
+from trio_pipes import BusGap, BusMessage, ConfigurationError, DataMessage, MemoryBus, SubscriberTooSlow, SystemMessage
 
 
 @attrs.define(eq=False)
@@ -49,6 +49,16 @@ async def test_b1_a_target_gets_it_alone_and_an_unknown_one_is_told(autojump_clo
         assert not await bus.send(Data(3, target="nobody"))
         assert (numbers(a), numbers(below), numbers(b)) == ([1], [2], [])
     assert bus.statistics().undelivered == 1
+
+
+async def test_b2_everybody_is_told_of_a_gap(autojump_clock) -> None:
+    bus = MemoryBus()
+    async with bus.subscribe("a", Other) as a, bus.subscribe("b") as b:
+        await bus.send(Data(1))
+        await bus.send(BusGap(peer="x", missed=3))
+        for subscription in (a, b):
+            gap = await subscription.receive()
+            assert (type(gap), gap.peer, gap.missed) == (BusGap, "x", 3)
 
 
 async def test_b1_system_messages_overtake(autojump_clock) -> None:
