@@ -23,7 +23,7 @@ from trio_pipes import Frame, FrameProcessor, LLMTokenUsage, PatternPair, Pipeli
 from trio_pipes.testing import Fault
 from trio_pipes.voice import PocketSphinx, SpeechRules, UntilFirstSpeech
 
-MODULES = ("trio_pipes", "trio_pipes.observers", "trio_pipes.testing", "trio_pipes.transports", "trio_pipes.voice")
+MODULES = ("trio_pipes", "trio_pipes.net", "trio_pipes.observers", "trio_pipes.testing", "trio_pipes.transports", "trio_pipes.voice")
 
 # Arguments that are needed, as good ones; each call makes its own.
 NEEDED: dict[str, Callable[[], dict[str, Any]]] = {
@@ -33,6 +33,11 @@ NEEDED: dict[str, Callable[[], dict[str, Any]]] = {
     "Switchable": lambda: {"processor": FrameProcessor()},
     "ServiceSwitcher": lambda: {"services": [FrameProcessor()]},
     "SwitchServiceFrame": lambda: {"service": "a"},
+    "RedisBus": lambda: {"url": "redis://localhost"},
+    "PostgresBus": lambda: {"dsn": "postgresql://localhost/test"},
+    "QueueFrameMessage": lambda: {"frame": TextFrame("said")},
+    "WebSocketProxyServer": lambda: {"token": "secret"},
+    "WebSocketProxyClient": lambda: {"url": "ws://localhost/", "token": "secret"},
     "tee": lambda: {"branches": [FrameProcessor()]},
     "route": lambda: {"key": type, "routes": {TextFrame: [FrameProcessor()]}},
     "merge": lambda: {"sources": [FrameProcessor()]},
@@ -104,6 +109,20 @@ NOT_MADE = {
         "BusStatistics",
         "Subscription",
         "SubscriptionStatistics",
+        "BaseWorkerStatistics",
+        "BrokerStatistics",
+        "Job",
+        "JobGroup",
+        "JobOut",
+        "JobRequest",
+        "JobServerStatistics",
+        "JobStream",
+        "JOBS",
+        "ProxyStatistics",
+        "Registry",
+        "WorkerEvent",
+        "WorkerInfo",
+        "WorkerWatch",
         "DurationStatistics",
         "LaneStatistics",
         "MetricsStatistics",

@@ -40,7 +40,7 @@ def open_job_group(
     for target in names:
         check_name(f"{call}workers", target, "the names of workers")
     if not names or len(set(names)) < len(names):
-        raise ConfigurationError(f"{call}workers={names!r}): expected one name at least, and each name once")
+        raise ConfigurationError(f"{call}workers={targets!r}): expected one name at least, and each name once")
     check_name(f"{call}name", name, "the name of a job, or None for the workers' default one", optional=True)
     check_timeout(f"{call}timeout", timeout)
     check_flag(f"{call}cancel_on_error", cancel_on_error)

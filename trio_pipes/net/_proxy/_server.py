@@ -98,6 +98,6 @@ def check_encrypted(what: str, host: str, context: object, *, plain: bool) -> No
     """Raise where a token would cross a network in the open."""
     if context is None and not plain and host not in ("127.0.0.1", "::1", "localhost"):
         raise ConfigurationError(
-            f"{what}={host!r}): without TLS the token and every message could be read on the way. "
-            "Give ssl_context (the client: a wss:// URL), or plain=True where something else encrypts."
+            f"{what}={host!r}): expected TLS, ssl_context=... at the server and a wss:// URL at the client, since the token "
+            "and every message could be read on the way; or plain=True where something else encrypts"
         )
