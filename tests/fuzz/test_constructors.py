@@ -23,7 +23,14 @@ from trio_pipes import Frame, FrameProcessor, LLMTokenUsage, PatternPair, Pipeli
 from trio_pipes.testing import Fault
 from trio_pipes.voice import PocketSphinx, SpeechRules, UntilFirstSpeech
 
-MODULES = ("trio_pipes", "trio_pipes.net", "trio_pipes.observers", "trio_pipes.testing", "trio_pipes.transports", "trio_pipes.voice")
+MODULES = (
+    "trio_pipes",
+    "trio_pipes.net",
+    "trio_pipes.observers",
+    "trio_pipes.testing",
+    "trio_pipes.transports",
+    "trio_pipes.voice",
+)
 
 # Arguments that are needed, as good ones; each call makes its own.
 NEEDED: dict[str, Callable[[], dict[str, Any]]] = {

@@ -20,5 +20,12 @@ else:
         },
     )
 
-__all__ = ["BrokerStatistics", "PostgresBus", "RedisBus"]
-__all__ = ["JOBS", "BrokerStatistics", "ProxyStatistics", "RedisBus", "WebSocketProxyClient", "WebSocketProxyServer"]
+__all__ = [
+    "JOBS",
+    "BrokerStatistics",
+    "PostgresBus",
+    "ProxyStatistics",
+    "RedisBus",
+    "WebSocketProxyClient",
+    "WebSocketProxyServer",
+]
