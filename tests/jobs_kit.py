@@ -23,7 +23,7 @@ class Doer(BaseWorker):
         super().__init__(name, **kwargs)
         self.log: list[Any] = []
         self.now = self.most = 0
-        self.go = trio.Event()
+        self.stopped = trio.Event()  # a job of "sleep" was cancelled
 
     @job()
     async def default(self, job: JobRequest) -> Any:
@@ -42,6 +42,7 @@ class Doer(BaseWorker):
             await trio.sleep(job.payload)
         except trio.Cancelled:
             self.log.append(("cancelled", job.payload))
+            self.stopped.set()
             raise
         self.log.append(("end", job.payload))
         return job.payload

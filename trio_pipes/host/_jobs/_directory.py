@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from trio_pipes._base import is_default_name
 
 from .._worker import Host
 
-__all__ = ["find", "is_ready", "jobs_address"]
+__all__ = ["ROUNDS", "find", "is_ready", "jobs_address", "life_of"]
+
+
+# Both sides look so often in a lease; who was not heard of for so many rounds is gone. Counted, not timed: a process that was
+# stopped for longer has had no chance to hear. A requester speaks every other round, which leaves room for three losses.
+ROUNDS: Final = 8
 
 
 def jobs_address(address: str) -> str:
@@ -18,6 +25,12 @@ def is_ready(runner: Host, name: str) -> bool:
     """Whether a worker of that name is known to be ready."""
     info = runner.registry.get(name)
     return info is not None and info.ready
+
+
+def life_of(runner: Host, name: str) -> str:
+    """Tells one life of a worker from the next of that name."""
+    info = runner.registry.get(name)
+    return "" if info is None else f"{info.runner} {info.life}"
 
 
 async def find(runner: Host, name: str) -> str:

@@ -16,7 +16,7 @@ from trio_pipes._base import BusError, JobError, PipesError, next_id, shown
 from .._bus import BusGap, BusMessage, Listener
 from .._worker import Host
 from ._beside import Beside
-from ._directory import find, is_ready, jobs_address
+from ._directory import ROUNDS, find, is_ready, jobs_address, life_of
 from ._failure import Failure
 from ._messages import (
     TO_REQUESTER,
@@ -32,7 +32,6 @@ from ._messages import (
     JobUpdate,
     JobUpdateUrgent,
 )
-from ._server import ROUNDS
 from ._stream_in import Chunks, JobStream
 
 __all__ = ["Job"]
@@ -80,6 +79,7 @@ class Job:
         self._changed = ParkingLot() if changed is None else changed
         self._listener: Listener | None = None
         self._address: str | None = None  # where it was asked
+        self._life = ""  # which was asked
         self._has_arrived = False
         self._answer: JobAnswer | JobAnswerUrgent | None = None
         self._failure: Failure | None = None
@@ -140,6 +140,7 @@ class Job:
             while True:
                 address = await find(self._runner, self.worker)
                 self._address = jobs_address(address)
+                self._life = life_of(self._runner, self.worker)
                 if await self._send(self._asking()):
                     return
                 self._address = None
@@ -168,9 +169,10 @@ class Job:
 
     # -- what is said to the worker
 
-    def _asking(self) -> JobAsk:
+    def _asking(self, *, again: bool = False) -> JobAsk:
         left = None if self._timeout is None else max(0.0, self._deadline - trio.current_time())
-        return JobAsk(job=self.id, name=self.name, payload=self._payload, seconds=left)
+        payload, life = self._payload, self._life
+        return JobAsk(job=self.id, name=self.name, payload=payload, seconds=left, life=life, again=again)
 
     async def _send(self, message: BusMessage) -> bool:
         message.source, message.target = self._source, self._address
@@ -183,23 +185,29 @@ class Job:
 
     async def keep(self) -> None:
         """Where the bus crosses to other processes: say that somebody waits, and find out what was lost."""
-        quarter = self._bus.lease / ROUNDS
+        one_round = self._bus.lease / ROUNDS
+        speaks = False
         again: BusMessage | None = None
+        next_round = trio.current_time() + one_round
         while not self._has_all:
-            with trio.move_on_after(quarter) as scope:
+            with trio.move_on_at(next_round) as scope:
                 if again is not None:
                     await self._send_if_possible(again)  # a broker that is away takes nothing: time counts all the same
+                    again = None
                 await self._gap.wait()
-                await trio.sleep(min(AFTER_A_GAP, quarter))
+                await trio.sleep(AFTER_A_GAP)
             self._gap = trio.Event()
             if self._has_all:
                 return
             if scope.cancelled_caught:
+                next_round = trio.current_time() + one_round
                 self._rounds += 1
                 if self._rounds >= ROUNDS:
-                    text = f"nothing was heard of the worker for {self._bus.lease:g} s"
-                    self._end(Failure("gone", text))
+                    self._end(Failure("gone", f"nothing was heard of the worker for {self._bus.lease:g} s"))
                     return
+                speaks = not speaks
+                if speaks:
+                    continue
             if trio.current_time() >= self._deadline:
                 self._time_is_over()
                 return
@@ -207,7 +215,7 @@ class Job:
                 chunks = self._chunks
                 again = JobKeep(job=self.id, taken=chunks.taken, arrived=chunks.arrived)
             else:
-                again = self._asking()
+                again = self._asking(again=True)
 
     # -- what the worker says
 

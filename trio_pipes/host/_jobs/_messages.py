@@ -61,6 +61,10 @@ class JobAsk(DataMessage):
     payload: Any = None
     seconds: float | None = None
     """That are left of its timeout."""
+    life: str = ""
+    """Of the worker, when it was asked first: see `life_of`."""
+    again: bool = False
+    """It was asked before, and may have been begun by another life of the worker, which has told nobody."""
 
 
 @on_wire("trio_pipes.job.keep")

@@ -25,7 +25,7 @@ from trio_pipes._base import BusError, PipesError
 
 from .._bus import BusMessage, Listener
 from .._worker import Host
-from ._directory import jobs_address
+from ._directory import ROUNDS, jobs_address, life_of
 from ._failure import Failure
 from ._handlers import job_handlers_of
 from ._messages import (
@@ -56,8 +56,7 @@ TO_TELL = 5.0
 # in a process that was cut off, and come late. It is not to be done again.
 MOST_REMEMBERED = 10_000
 
-# A requester says that it is there every quarter of a lease; after so many silent quarters it is gone, and so is a worker.
-ROUNDS = 4
+STARTED_AGAIN = "the worker does not know it: it has been started again since"
 
 
 class Named(Protocol):
@@ -93,6 +92,7 @@ class JobServer:
 
     def __init__(self, worker: Named, runner: Host, nursery: trio.Nursery, *, address: str) -> None:
         self._worker = worker
+        self._runner = runner
         self._bus = runner.bus
         self._nursery = nursery
         self._handlers = job_handlers_of(type(worker))
@@ -190,7 +190,7 @@ class JobServer:
             work = self._works.get(message.job)
             if work is None:
                 if kind is JobKeep:
-                    self._refuse(message.job, "gone", "the worker does not know it: it has been started again since")
+                    self._refuse(message.job, "gone", STARTED_AGAIN)
                 elif kind is JobLeave:
                     self._forget(message.job)
                 return
@@ -224,6 +224,9 @@ class JobServer:
             return
         if not self._taking:
             self._refuse(ask.job, "refused", "the worker is ending and takes no more jobs")
+            return
+        if ask.again and ask.life != life_of(self._runner, self._worker.name):
+            self._refuse(ask.job, "gone", STARTED_AGAIN)
             return
         lane = self._lanes.get(ask.name)
         if lane is None:
