@@ -128,16 +128,16 @@ async def test_b6_a_lost_farewell_is_found_out_within_one_lease(autojump_clock) 
             assert doer.statistics().jobs.kept == doer.statistics().jobs.running == 0
 
 
-# A job that is worked on for hours is kept alive from both sides, also while nobody reads it.
+# A job that is worked on for many leases is kept alive from both sides, also while nobody reads it.
 async def test_b6_a_long_job_lives(autojump_clock) -> None:
     async with open_medium() as medium:
         asker, doer = Asker("asker"), Doer()
         async with running(doer, bus=medium.bus(LEASE)), running(asker, bus=medium.bus(LEASE)) as runner:
             await runner.registry.wait_ready("doer")
-            async with asker.job("doer", "sleep", 3600) as it:
-                await trio.sleep(4000)
+            async with asker.job("doer", "sleep", 300) as it:
+                await trio.sleep(400)
                 assert it.is_over
-                assert await it.result() == 3600
+                assert await it.result() == 300
 
 
 @pytest.mark.parametrize("who", ["worker", "requester"])
@@ -229,7 +229,7 @@ async def test_b6_what_cannot_be_sent_is_told_where_it_is(autojump_clock) -> Non
                 assert await it.result() == "fine"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 2**32), loss=st.floats(0, 0.4), jitter=st.sampled_from([0.0, 0.5]), tells=st.booleans())
 def test_b6_random_losses(seed, loss, jitter, tells) -> None:
     async def main() -> None:
