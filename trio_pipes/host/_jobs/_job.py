@@ -186,7 +186,7 @@ class Job:
     async def keep(self) -> None:
         """Where the bus crosses to other processes: say that somebody waits, and find out what was lost."""
         one_round = self._bus.lease / ROUNDS
-        speaks = False
+        rests = False  # every other round
         again: BusMessage | None = None
         next_round = trio.current_time() + one_round
         while not self._has_all:
@@ -205,8 +205,8 @@ class Job:
                 if self._rounds >= ROUNDS:
                     self._end(Failure("gone", f"nothing was heard of the worker for {self._bus.lease:g} s"))
                     return
-                speaks = not speaks
-                if speaks:
+                rests = not rests
+                if rests:
                     continue
             if trio.current_time() >= self._deadline:
                 self._time_is_over()
