@@ -25,7 +25,8 @@ def row_of(info: WorkerInfo) -> Row:
 class Announced:
     """The workers that others are told of, and what they have not been told yet."""
 
-    def __init__(self, runner: str, lease: float) -> None:
+    def __init__(self, runner: str, lease: float, most_rows: int = MOST_ROWS) -> None:
+        self._most_rows = most_rows
         self._runner = runner
         self._lease = lease
         self.version: int = 0
@@ -52,25 +53,23 @@ class Announced:
         """A sign of life."""
         return RegistryBeat(source=self._runner, version=self.version, lease=self._lease)
 
-    def changes(self) -> Iterator[RegistryChange]:
+    def changes(self) -> list[RegistryChange]:
         """What others have not been told, which counts as told from now on. Removals are told first."""
-        removed, self._removed = self._removed, {}
-        added, self._added = self._added, {}
-        for names in _chunks(removed, len):
-            yield self._change(removed=names)
-        for rows in _chunks(added.values(), _size_of):
-            yield self._change(added=rows)
+        removed = list(self._chunks(self._removed, len))
+        added = list(self._chunks(self._added.values(), _size_of))
+        self._removed, self._added = {}, {}
+        return [self._change([], names) for names in removed] + [self._change(rows, []) for rows in added]
 
-    def _change(self, added: Iterable[Row] = (), removed: Iterable[str] = ()) -> RegistryChange:
+    def _change(self, added: list[Row], removed: list[str]) -> RegistryChange:
         self.version += 1
         return RegistryChange(
-            source=self._runner, version=self.version, lease=self._lease, added=list(added), removed=list(removed)
+            source=self._runner, version=self.version, lease=self._lease, added=added, removed=removed
         )
 
     def snapshot(self, target: str | None) -> list[RegistrySnapshot]:
         """All workers as they are told of: take the changes first."""
         assert not self.has_news
-        chunks = list(_chunks(self._rows.values(), _size_of)) or [[]]
+        chunks = list(self._chunks(self._rows.values(), _size_of)) or [[]]
         return [
             RegistrySnapshot(
                 source=self._runner,
@@ -85,26 +84,25 @@ class Announced:
         ]
 
     def goodbye(self) -> RegistryGoodbye:
-        """The last word; what is told after it belongs to another run."""
+        """The last word; what is told after it belongs to another run, and has a later version."""
         self._rows, self._added, self._removed = {}, {}, {}
-        self.version += 1
-        return RegistryGoodbye(source=self._runner, version=self.version)
+        self.version += 2
+        return RegistryGoodbye(source=self._runner, version=self.version - 1)
+
+    def _chunks(self, items: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
+        chunk: list[T] = []
+        size = 0
+        for item in items:
+            more = 4 * size_of(item)  # bytes, at most
+            if chunk and (len(chunk) >= self._most_rows or size + more > MOST_BYTES):
+                yield chunk
+                chunk, size = [], 0
+            chunk.append(item)
+            size += more
+        if chunk:
+            yield chunk
 
 
 def _size_of(row: Row) -> int:
     """How many characters it has, about."""
     return len(row[0]) + len(row[1]) + len(row[2] or "") + 16
-
-
-def _chunks(items: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
-    chunk: list[T] = []
-    size = 0
-    for item in items:
-        more = 4 * size_of(item)  # bytes, at most
-        if chunk and (len(chunk) >= MOST_ROWS or size + more > MOST_BYTES):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(item)
-        size += more
-    if chunk:
-        yield chunk

@@ -18,11 +18,12 @@ __all__ = ["Directory"]
 
 UNKNOWN: Final = -1  # version of a runner that has been heard of, and whose workers are not known yet
 MOST_AHEAD: Final = 256  # changes that are kept until what they follow has come
+LONG: Final = 30.0  # seconds of a lease that nobody has told
 
 
 @attrs.define(eq=False)
 class _Runner:
-    """Another runner."""
+    """A runner."""
 
     id: str
     heard: float
@@ -73,15 +74,15 @@ class Directory:
 
     def hear(self, message: RegistryBeat | RegistryGoodbye, now: float) -> None:
         """Another registry has told something."""
-        ended, _ = self._ended.get(message.source, (0, 0.0))
-        if message.version < ended:
+        ended, _ = self._ended.get(message.source, (UNKNOWN, 0.0))
+        if message.version <= ended:
             return  # late, or told a second time
-        if isinstance(message, RegistryGoodbye):
-            there = self._runners.get(message.source)
-            self._ended[message.source] = (message.version, now + (60.0 if there is None else 2 * there.lease))
-            self.forget(message.source, "its runner has ended")
-            return
         runner = self._runners.get(message.source)
+        if isinstance(message, RegistryGoodbye):
+            if runner is None or runner.version < message.version:
+                self._ended[message.source] = (message.version, now + 2 * (runner.lease if runner else LONG))
+                self.forget(message.source, "its runner has ended")
+            return
         if runner is None:
             runner = self._runners[message.source] = _Runner(message.source, now, message.lease)
         runner.heard, runner.lease = max(runner.heard, now), message.lease
@@ -111,6 +112,10 @@ class Directory:
                 self.remove(runner.id, name, "it has ended")
             for row in change.added:
                 self._put(runner, row)
+        for version in [version for version in runner.ahead if version <= runner.version]:
+            del runner.ahead[version]
+        if any(part.version <= runner.version for part in runner.parts.values()):
+            runner.parts = {}
 
     def _take_part(self, runner: _Runner, part: RegistrySnapshot) -> None:
         if part.version <= runner.version:
@@ -130,8 +135,6 @@ class Directory:
         runner.version = part.version
         for row in rows.values():
             self._put(runner, row)
-        for version in [version for version in runner.ahead if version <= runner.version]:
-            del runner.ahead[version]
         self._catch_up(runner)
 
     def _put(self, runner: _Runner, row: Row) -> None:

@@ -81,6 +81,6 @@ class RegistryQuestion(RegistryMessage):
 @on_wire("trio_pipes.registry.goodbye")
 @attrs.define(eq=False, kw_only=True)
 class RegistryGoodbye(RegistryMessage):
-    """The runner has left the bus, and `version` is the one after its last."""
+    """The runner has left the bus. What it told before has a lower version, and what it tells in another run a higher one."""
 
     version: int

@@ -174,7 +174,7 @@ class OverBroker:
 
     def _to_say(self) -> Iterator[RegistryMessage]:
         now = trio.current_time()
-        for change in self._announced.changes():
+        for change in self._announced.changes():  # a sign of life as good as a beat
             self._beat_due = now + self._bus.lease / 3
             yield change
         if self._beat_due <= now:
@@ -188,6 +188,8 @@ class OverBroker:
             del self._directory.questions[target]
             yield RegistryQuestion(source=self._runner_id, target=target)
         if self._askers:
+            while self._announced.has_news:  # since we have begun to speak
+                yield from self._announced.changes()
             askers, self._askers = self._askers, {}
             yield from self._announced.snapshot(next(iter(askers)) if len(askers) == 1 else None)
 
