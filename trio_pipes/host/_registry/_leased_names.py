@@ -73,8 +73,9 @@ class LeasedNames:
     async def serve(self) -> None:
         """Ask the broker for what is wanted, and give back what is not."""
         while True:
-            await self._work.wait()
-            self._work = trio.Event()
+            while not (self._back or self._wanted):
+                self._work = trio.Event()
+                await self._work.wait()
             await trio.lowlevel.checkpoint()  # for others who start in this step
             while self._back:
                 await self._release()

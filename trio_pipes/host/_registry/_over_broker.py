@@ -3,9 +3,9 @@
 # Tasks.
 #
 # One says what there is to say: changes (those of one moment together, and at most fifty times a second), a beat
-# each third of a lease, snapshots for those who asked. One listens. One looks at leases. Two see to names. What
-# cannot be said because the broker is away is not kept: the version in a later beat tells the others that they missed
-# something, and they ask. Nothing here needs a message to arrive.
+# each third of a lease, snapshots for those who asked. One looks at leases. Two see to names. What is heard needs
+# none: it is taken in as it arrives. What cannot be said because the broker is away is not kept: the version in
+# a later beat tells the others that they missed something, and they ask. Nothing here needs a message to arrive.
 #
 # A process whose loop was held up has not heard what others said meanwhile, so it gives them the time of a
 # beat before it believes that they are gone.
@@ -14,12 +14,13 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from trio_pipes._base import BusError, is_default_name
-from trio_pipes.host._bus import Bus, BusGap, BusMessage, Subscription
+from trio_pipes.host._bus import Bus, BusGap, BusMessage, Listener
 
 from ._announced import Announced, row_of
 from ._directory import Directory
@@ -55,32 +56,36 @@ class OverBroker:
         self._lost = lost
         self._announced = Announced(runner_id, bus.lease)
         self._names = LeasedNames(bus, runner_id, self._lost_name)
-        self._subscription: Subscription | None = None
+        self._listener: Listener | None = None
+        self._failure: Exception | None = None  # of the bus, for good
         self._homes: list[trio.Nursery] = []  # of the calls that are open
         self._home: trio.Nursery | None = None  # where the tasks are
         self._tasks = trio.CancelScope()
         self._tasks_gone: trio.Event | None = None
         self._news = trio.Event()
         self._beat_due = 0.0
-        self._asks_all = True
+        self._last_beat = -math.inf
+        self._ask_due = math.inf  # to ask everybody for a beat
+        self._last_ask = -math.inf
         self._askers: dict[str, None] = {}
 
     # -- its life
 
     async def open(self) -> None:
         """Listen, and own the runner's name if it was given one. Raises `DuplicateName` and `BusError`."""
-        subscription = self._bus.subscribe(self._runner_id, RegistryMessage)
-        await subscription.__aenter__()
+        self._failure = None
+        listener = self._bus.listen(self._runner_id, RegistryMessage, handle=self._hear, failed=self._bus_failed)
+        await listener.__aenter__()
         try:
             if not is_default_name(self._runner):
                 taken = await self._names.hold_first(RUNNER + self._runner)
                 if taken is not None:
                     raise refused_runner(self._runner, taken)
         except BaseException:
-            subscription.close()
+            listener.close()
             raise
-        self._subscription = subscription
-        self._asks_all = True
+        self._listener = listener
+        self._ask_due = trio.current_time()
 
     def serve_in(self, nursery: trio.Nursery) -> None:
         """A call's nursery, where its tasks may be until `leave`."""
@@ -107,10 +112,10 @@ class OverBroker:
 
     async def close(self) -> None:
         """Tell the others that the runner has gone, and give its names back."""
-        if self._subscription is None:
+        if self._listener is None:
             return
-        self._subscription.close()
-        self._subscription = None
+        self._listener.close()
+        self._listener = None
         with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_WORD):
             await self._send(self._announced.goodbye())
             await self._names.close()
@@ -122,7 +127,6 @@ class OverBroker:
                 if before is not None:
                     await before.wait()
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._listen)
                     nursery.start_soon(self._look_at_leases)
                     nursery.start_soon(self._names.serve)
                     nursery.start_soon(self._names.renew)
@@ -164,24 +168,27 @@ class OverBroker:
 
     async def _speak(self) -> None:
         self._beat_due = trio.current_time()
-        while True:
+        while self._failure is None:
             self._news = trio.Event()
             for message in self._to_say():
                 await self._send(message)
             await trio.sleep(PAUSE)
-            with trio.move_on_at(self._beat_due):
+            with trio.move_on_at(min(self._beat_due, self._ask_due)):
                 await self._news.wait()
+        raise self._failure
 
     def _to_say(self) -> Iterator[RegistryMessage]:
         now = trio.current_time()
-        for change in self._announced.changes():  # a sign of life as good as a beat
+        is_due = self._beat_due <= now
+        changes = self._announced.changes()
+        if is_due or changes:  # which are a sign of life as good as a beat
+            self._last_beat = now
             self._beat_due = now + self._bus.lease / 3
-            yield change
-        if self._beat_due <= now:
-            self._beat_due = now + self._bus.lease / 3
+        if is_due and not changes:
             yield self._announced.beat()
-        if self._asks_all:
-            self._asks_all = False
+        yield from changes
+        if self._ask_due <= now:
+            self._last_ask, self._ask_due = now, math.inf
             yield RegistryQuestion(source=self._runner_id)
         while self._directory.questions:
             target = next(iter(self._directory.questions))
@@ -201,22 +208,23 @@ class OverBroker:
 
     # -- heard
 
-    async def _listen(self) -> None:
-        assert self._subscription is not None
-        async for message in self._subscription:
-            self._hear(message)
-
     def _hear(self, message: BusMessage) -> None:
         if isinstance(message, RegistryBeat | RegistryGoodbye):
             self._directory.hear(message, trio.current_time())
             if self._directory.questions:
                 self._news.set()
             return
+        # Soon, but where much is lost those who ask because of it must not flood the bus.
+        now, rest = trio.current_time(), self._bus.lease / 50
         if isinstance(message, BusGap):
-            self._asks_all = True
+            self._ask_due = min(self._ask_due, max(now, self._last_ask + rest))
         elif isinstance(message, RegistryQuestion) and message.target is not None:
             self._askers[message.source] = None
-        self._beat_due = trio.current_time()
+        self._beat_due = min(self._beat_due, max(now, self._last_beat + rest))
+        self._news.set()
+
+    def _bus_failed(self, error: Exception) -> None:
+        self._failure = error
         self._news.set()
 
     async def _look_at_leases(self) -> None:

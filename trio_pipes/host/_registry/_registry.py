@@ -77,8 +77,15 @@ class Registry:
     # -- looked at
 
     def get(self, name: str) -> WorkerInfo | None:
-        """The worker of that name, here or on another runner; None where none is known."""
-        return self._local.get(name) or self._remote.get(name)
+        """The worker of that name, here or on another runner; None where none is known.
+
+        Where one has just taken over from another: the one that is ready, or the newer of two.
+        """
+        here = self._local.get(name)
+        if here is not None and here.ready:
+            return here
+        elsewhere = self._remote.get(name)
+        return elsewhere if elsewhere is not None and (here is None or elsewhere.ready) else here
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self.get(name) is not None

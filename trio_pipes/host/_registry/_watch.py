@@ -99,7 +99,7 @@ class WorkerWatch:
 
     def note(self, name: str, reason: str | None) -> None:
         """Something has happened to this worker."""
-        self._pending[name] = reason
+        self._pending[name] = reason or self._pending.get(name)
         self._reader.unpark_all()
 
     def end(self) -> None:
