@@ -78,6 +78,7 @@ class Book:
     failed: set[int] = attrs.field(
         factory=set
     )  # numbers that may be missing: a processor raised for them, or dropped them
+    lost: set[int] = attrs.field(factory=set)  # those of them that went with a service, as an error tells
     raised: int = 0
     cancel_asked: bool = False
     stop_asked: bool = False

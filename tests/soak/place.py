@@ -45,6 +45,7 @@ class Place:
             if named and error.endswith(" more"):  # the others are only counted
                 named = set(self.seen.values())
             self.session.book.failed |= named
+            self.session.book.lost |= named
 
 
 class Top(FrameProcessor):

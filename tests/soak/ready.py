@@ -113,7 +113,8 @@ class Lossy:
         for number, count in self.missing():
             places = [passed.since[number] for passed in (self.above, self.below) if number in passed.since]
             stale = any(interruptible and self.session.book.interrupts > since for interruptible, since in places)
-            lost += 0 if stale else count
+            went_with_it = self.place is not None and number in self.session.book.lost
+            lost += 0 if stale or went_with_it else count
         dropped = self.dropped + gate.dropped
         if lost > dropped:
             yield f"{gate.name} says that it has dropped {dropped}, and {lost} are missing"
