@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import attrs
 
-from trio_pipes._base import ConfigurationError
+from trio_pipes._base import ConfigurationError, refuse
 
 __all__ = ["RedisAddress", "redis_address"]
 
@@ -38,8 +38,10 @@ class RedisAddress:
 
 def redis_address(url: object) -> RedisAddress:
     """Read a URL. Raises `ConfigurationError`, without what stands before the host."""
-    if not isinstance(url, str):
-        raise ConfigurationError(f"RedisBus(url={type(url).__name__}): {EXPECTED}")
+    if not isinstance(url, str | bytes):
+        raise refuse("RedisBus(url", url, EXPECTED.removeprefix("expected "))
+    if isinstance(url, bytes):
+        raise ConfigurationError(f"RedisBus(url=<bytes>): {EXPECTED}")
     try:
         parts = urlsplit(url)
         address = _address(parts)
@@ -48,7 +50,7 @@ def redis_address(url: object) -> RedisAddress:
         why = str(exc) if isinstance(exc, _Unfit) else "it cannot be parsed"
     else:
         return address
-    raise ConfigurationError(f"RedisBus(url={_without_secrets(url)!r}): {why}; {EXPECTED}")
+    raise ConfigurationError(f"RedisBus(url=<str> {_without_secrets(url)!r}): {why}; {EXPECTED}")
 
 
 class _Unfit(ValueError):

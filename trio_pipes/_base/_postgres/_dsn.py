@@ -12,6 +12,7 @@ import psycopg.conninfo
 import psycopg.pq
 import trio
 
+from trio_pipes._base._checks import refuse
 from trio_pipes._base._errors import ConfigurationError
 
 __all__ = ["Dsn", "parse_dsn"]
@@ -21,7 +22,7 @@ HIDDEN: Final = "***"
 EXPECTED: Final = (
     "expected a PostgreSQL URL such as postgresql://user:password@host:5432/database, or keyword=value pairs. "
     "In a URL the characters @ / : ? # % of a user name or password are percent-encoded. "
-    "(It is not shown here, because it may hold a password.)"
+    "(A text is not shown here, because it may hold a password.)"
 )
 
 
@@ -98,8 +99,10 @@ def parse_dsn(what: str, dsn: object) -> Dsn:
 
     Raises `ConfigurationError`, which never quotes the DSN.
     """
-    wrong = ConfigurationError(f"{what}=...): {EXPECTED}")
-    if not isinstance(dsn, str) or "\0" in dsn or _has_stray_at(dsn):
+    if not isinstance(dsn, str | bytes):
+        raise refuse(what, dsn, EXPECTED.removeprefix("expected "))
+    wrong = ConfigurationError(f"{what}=<{type(dsn).__name__}>): {EXPECTED}")
+    if isinstance(dsn, bytes) or "\0" in dsn or _has_stray_at(dsn):
         raise wrong
     try:
         options = psycopg.pq.Conninfo.parse(dsn.encode())
