@@ -106,8 +106,6 @@ NEEDED: dict[str, Callable[[], dict[str, Any]]] = {
     "SpeechToText": lambda: {"recogniser": PocketSphinx(["yes"])},
     "TextToSpeech": lambda: {"synthesiser": _Speaks()},
     "each": lambda: {"fn": lambda frame: frame},
-    "RedisBus": lambda: {"url": "redis://localhost"},
-    "PostgresBus": lambda: {"dsn": "postgresql://localhost"},
     "SpeechDetector": lambda: {"rules": SpeechRules(), "window": 0.032},
 }
 
