@@ -313,6 +313,11 @@ class Job:
         return self._failure is not None or self._error is not None
 
     @property
+    def failure(self) -> Failure | None:
+        """What went wrong at the worker, or on the way to it and back."""
+        return self._failure
+
+    @property
     def value(self) -> Any:
         """The result, where there is one."""
         return None if self._answer is None else self._answer.value

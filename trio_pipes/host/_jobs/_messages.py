@@ -186,7 +186,9 @@ class JobStreamEnd(DataMessage):
 
     job: str
     chunks: int
-    text: str | None = None
+    status: str = "done"
+    """Or a status of `JobError`."""
+    text: str = ""
     value: Any = None
     traceback: str | None = None
 

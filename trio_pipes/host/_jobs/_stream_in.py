@@ -52,8 +52,8 @@ class Chunks:
     def end(self, message: JobStreamEnd) -> bool:
         """The worker has sent the last one. False: not all of them have come."""
         self.total = message.chunks
-        if message.text is not None:
-            self.failure = Failure("failed", message.text, message.value, message.traceback)
+        if message.status != "done":
+            self.failure = Failure(message.status, message.text, message.value, message.traceback)
         return self.is_whole
 
     def credit(self, more: int) -> int | None:
@@ -75,6 +75,11 @@ class Job(Protocol):
     @property
     def awaits_chunks(self) -> bool:
         """Some are still on their way."""
+        ...
+
+    @property
+    def failure(self) -> Failure | None:
+        """What went wrong with it."""
         ...
 
     async def result(self) -> Any:
@@ -109,9 +114,12 @@ class JobStream:
         chunks = self._chunks
         while not chunks.waiting:
             if chunks.is_whole:
-                if chunks.failure is not None:
-                    raise self._job.error_of(chunks.failure)
-                raise StopAsyncIteration
+                if chunks.failure is None:
+                    raise StopAsyncIteration
+                if chunks.failure.status == "failed" or self._job.is_over:
+                    raise self._job.error_of(self._job.failure or chunks.failure)
+                await self._wait()  # the handler was cancelled: why, is in its answer
+                continue
             if self._job.is_over and not self._job.awaits_chunks:
                 await self._job.result()  # raises, where it failed
                 raise StopAsyncIteration

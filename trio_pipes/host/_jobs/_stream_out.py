@@ -63,7 +63,7 @@ class JobOut:
             what = (
                 Failure.of(value) if isinstance(value, Exception) else Failure("cancelled", "the stream was left early")
             )
-            end.text, end.value, end.traceback = what.text, what.payload, what.traceback
+            end.status, end.text, end.value, end.traceback = what.status, what.text, what.payload, what.traceback
         with trio.CancelScope(
             shield=value is not None, deadline=trio.current_time() + TO_END if value else float("inf")
         ):
