@@ -157,7 +157,7 @@ class TellsNoGap(Mistaken):
 
 class SendsOnce(Mistaken):
     async def _drop_link(self) -> None:
-        self._outbox._away.clear()
+        self._outbox._sealed.clear()
         self._outbox._data.messages = len(self._outbox._data.waiting)
         await super()._drop_link()
 

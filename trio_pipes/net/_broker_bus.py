@@ -60,6 +60,9 @@ LONGEST_PAUSE: Final = 5.0
 # A connection too slow for so many bytes a second counts as lost.
 SLOWEST: Final = 100_000
 
+# Batches that are under way at a time, past the asking task: what comes meanwhile waits for an answer, and goes in one piece.
+MOST_BATCHES: Final = 2
+
 # Senders and topics that were quiet for so many seconds are forgotten.
 QUIET: Final = 3600.0
 
@@ -114,7 +117,8 @@ class BrokerBus(Bus):
         self._requests: dict[_Request, None] = {}
         self._asking = trio.lowlevel.ParkingLot()
         self._ping_due = False
-        self._answer_by: float | None = None
+        self._answer_by: float | None = None  # to the asking task
+        self._written_by: float | None = None  # to what was sent past it
         self._forget_at = 0.0
         self._connections = 0
         self._gaps = 0
@@ -219,6 +223,7 @@ class BrokerBus(Bus):
 
     async def _drop_link(self) -> None:
         self._outbox.close()
+        self._written_by = None
         self._attended.clear()
         self._waiting.unpark_all()
         link, self._link = self._link, None
@@ -291,12 +296,13 @@ class BrokerBus(Bus):
                 self._forget_at = now + QUIET / 10
                 self._numbers.forget(now - QUIET)
                 self._sealer.forget(now - QUIET)
-            if self._answer_by is None:
+            answers = [by for by in (self._answer_by, self._written_by) if by is not None]
+            if not answers:
                 self._ping_due = True
                 self._asking.unpark()
-            elif self._answer_by <= now:
+            elif min(answers) <= now:
                 raise LinkLost("no answer")
-            await trio.sleep_until(tick if self._answer_by is None else min(tick, self._answer_by))
+            await trio.sleep_until(min([tick, *answers]))
 
     # -- asking the broker: one command after the other
 
@@ -314,6 +320,7 @@ class BrokerBus(Bus):
                 elif self._outbox.has_work:
                     batch = self._outbox.take()
                     self._expect_answer(sum(len(data) for _, data in batch))
+                    self._outbox.send(len(batch))
                     await link.publish(batch)
                     self._outbox.acknowledge()
                 elif self._ping_due:
@@ -405,10 +412,30 @@ class BrokerBus(Bus):
                 await self._outbox.put(topic, body, system=system)
             if scope.cancelled_caught:
                 raise self._away()
-        self._asking.unpark()
+        self._send_now()
         if self._outbox.is_crowded:
             await trio.lowlevel.cancel_shielded_checkpoint()  # it will be sent
         return True
+
+    def _send_now(self) -> None:
+        """What waits: in this step, if not too much is under way already; else the asking task does it."""
+        link, outbox = self._link, self._outbox
+        if not (outbox.is_open and outbox.has_work) or link is None:
+            return
+        if not link.publishes_nowait:
+            self._asking.unpark()
+        elif outbox.batches < MOST_BATCHES:
+            batch = outbox.take()
+            if link.publish_nowait(batch, self._acknowledged):
+                outbox.send(len(batch))
+                self._written_by = trio.current_time() + self.lease / 4
+            else:
+                self._asking.unpark()
+
+    def _acknowledged(self) -> None:
+        self._outbox.acknowledge()
+        self._written_by = trio.current_time() + self.lease / 4 if self._outbox.batches else None
+        self._send_now()
 
     # -- messages in
 

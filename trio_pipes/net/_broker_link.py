@@ -25,6 +25,9 @@ class BrokerLink(ABC):
     another connection, later; in `claim`, `renew` and `release` it is told to whoever asked.
     """
 
+    publishes_nowait: bool = False
+    """Whether `publish_nowait` can be called."""
+
     @abstractmethod
     async def read(self, deliver: Callable[[bytes], Awaitable[None]]) -> None:
         """Hand over each message that arrives, until the connection is lost: then raise `LinkLost`."""
@@ -32,6 +35,13 @@ class BrokerLink(ABC):
     @abstractmethod
     async def publish(self, batch: Sequence[tuple[str | None, bytes]]) -> None:
         """Carry these, in this order, to whoever attends their topics; None is the topic that everybody attends."""
+
+    def publish_nowait(self, batch: Sequence[tuple[str | None, bytes]], acknowledged: Callable[[], None]) -> bool:
+        """As `publish`, but send it in this very step, from whatever task; `read` calls `acknowledged` later.
+
+        False: not possible just now. Perhaps some of it goes out all the same: numbers make that harmless.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     async def attend(self, topics: Collection[str | None]) -> None:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import Final
 
 import attrs
@@ -58,7 +59,9 @@ class Outbox:
         self._sealer = sealer
         self._system = _Lane()
         self._data = _Lane()
-        self._away: list[tuple[_Lane, int, tuple[str | None, bytes]]] = []
+        self._sealed: deque[tuple[_Lane, int, tuple[str | None, bytes]]] = deque()
+        self._batches: deque[int] = deque()  # of these, sent on this connection: how many at a time
+        self._sent = 0  # all of them
         self._empty = trio.lowlevel.ParkingLot()
         self.is_open: bool = False
         """Whether senders are let in: there is a connection."""
@@ -68,8 +71,13 @@ class Outbox:
 
     @property
     def has_work(self) -> bool:
-        """Whether something is there to be sent."""
-        return bool(self._away or self._system.waiting or self._data.waiting)
+        """Whether something is there that has not been sent on this connection."""
+        return bool(len(self._sealed) > self._sent or self._system.waiting or self._data.waiting)
+
+    @property
+    def batches(self) -> int:
+        """How many have been sent and are not acknowledged."""
+        return len(self._batches)
 
     @property
     def is_crowded(self) -> bool:
@@ -93,8 +101,10 @@ class Outbox:
         lane.add(topic, body)
 
     def close(self) -> None:
-        """The connection has gone: keep senders out."""
+        """The connection has gone: keep senders out, and what was under way is to be sent again."""
         self.is_open = False
+        self._batches.clear()
+        self._sent = 0
 
     def open(self) -> None:
         """There is a connection: let senders in."""
@@ -103,31 +113,43 @@ class Outbox:
         self._data.senders.unpark_all()
 
     def take(self) -> list[tuple[str | None, bytes]]:
-        """What to send next, in envelopes; the same as the last time, if that has not been acknowledged."""
-        if not self._away:
-            room = BATCH_BYTES
-            for lane in (self._system, self._data):
-                while lane.waiting and room > 0 and len(self._away) < BATCH_MESSAGES:
-                    topic, body = lane.waiting.popleft()
-                    room -= len(body)
-                    self._away.append((lane, len(body), (topic, self._sealer.seal(topic, body))))
-        return [parcel for _, _, parcel in self._away]
+        """What to send next, in envelopes: first what may have been lost with another connection."""
+        if len(self._sealed) == self._sent:
+            self._seal()
+        return [parcel for _, _, parcel in islice(self._sealed, self._sent, self._sent + BATCH_MESSAGES)]
+
+    def _seal(self) -> None:
+        room, count = BATCH_BYTES, 0
+        for lane in (self._system, self._data):
+            while lane.waiting and room > 0 and count < BATCH_MESSAGES:
+                topic, body = lane.waiting.popleft()
+                room -= len(body)
+                count += 1
+                self._sealed.append((lane, len(body), (topic, self._sealer.seal(topic, body))))
+
+    def send(self, count: int) -> None:
+        """The first `count` of what was taken are under way, on this connection."""
+        self._batches.append(count)
+        self._sent += count
 
     def acknowledge(self) -> None:
-        """What was taken has arrived."""
-        for lane, size, _ in self._away:
+        """The oldest batch has arrived."""
+        count = self._batches.popleft()
+        self._sent -= count
+        for _ in range(count):
+            lane, size, _ = self._sealed.popleft()
             lane.messages -= 1
             lane.size -= size
             if lane.senders:
                 lane.senders.unpark()
-        self._away.clear()
         if not len(self):
             self._empty.unpark_all()
 
     def clear(self) -> int:
         """Forget what is in here. Gives how many messages that were."""
         lost = len(self)
-        self._away.clear()
+        self._sealed.clear()
+        self.close()
         for lane in (self._system, self._data):
             lane.waiting.clear()
             lane.messages = lane.size = 0

@@ -9,22 +9,26 @@
 # thread without saying so, which would hide every gap. The protocol itself is parsed by hiredis, Redis' own parser.
 #
 # One connection does both, since with version 3 of the protocol messages are marked and may come between replies.
-# One task asks, one command after the other; another one reads. A command that was cancelled ends the connection.
+# One task asks, one command after the other; another one reads. A command that was cancelled ends the connection. What is
+# short is also written by whoever has it, in one step, without waiting: a wake-up of another task costs more than the write.
 """
 
 from __future__ import annotations
 
+import os
 import ssl
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
+import attrs
 import hiredis
 import trio
 
 from ._broker_link import LinkLost, Refused
 from ._redis_url import RedisAddress
 
-__all__ = ["Argument", "RedisConnection", "open_redis"]
+__all__ = ["AT_ONCE", "Argument", "RedisConnection", "open_redis"]
 
 Argument = str | int | float | bytes | memoryview  # what hiredis packs
 
@@ -32,6 +36,10 @@ Argument = str | int | float | bytes | memoryview  # what hiredis packs
 pack: Callable[[tuple[Argument, ...]], bytes] = cast("Any", hiredis).pack_command
 
 PIECE: Final = 1 << 16
+
+# Bytes that are best written without waiting: a fraction of what the system's buffer of a connection holds.
+AT_ONCE: Final = 8192
+
 MORE: Final = object()  # the parser has no whole reply yet
 
 
@@ -73,15 +81,44 @@ def _reason(exc: BaseException) -> str:
     return str(exc) or type(exc).__name__
 
 
+@attrs.define(eq=False)
+class _Expected:
+    """Replies to come, in the order in which was asked."""
+
+    count: int
+    then: trio.Event | Callable[[], None] | None = None
+    replies: list[Any] = attrs.field(factory=list)
+
+    @property
+    def is_there(self) -> bool:
+        """All of them, or an error, after which no more come that are worth waiting for."""
+        return len(self.replies) >= self.count or (
+            bool(self.replies) and isinstance(self.replies[-1], hiredis.ReplyError)
+        )
+
+    def result(self) -> list[Any]:
+        """Them. Raises `Refused` for an error."""
+        for reply in self.replies:
+            if isinstance(reply, hiredis.ReplyError):
+                raise Refused(str(reply))
+        return self.replies
+
+
 class RedisConnection:
     """`read` runs in one task, `ask` is called by another. Both raise `LinkLost`."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._parser = hiredis.Reader(notEnoughData=MORE)
-        self._replies: list[Any] = []
-        self._missing = 0  # replies
-        self._answered = trio.Event()
+        self._file = stream.socket.fileno() if isinstance(stream, trio.SocketStream) and os.name == "posix" else None
+        self._writing = False
+        self._rest = b""  # of something that was to be written at once
+        self._expected: deque[_Expected] = deque()
+
+    @property
+    def asks_nowait(self) -> bool:
+        """Whether `ask_nowait` is possible at all: bytes are written as they are, on a system that can."""
+        return self._file is not None
 
     async def enter(self, address: RedisAddress) -> None:
         """Say hello, with the password, before anybody reads or asks. Raises `Refused`."""
@@ -92,12 +129,12 @@ class RedisConnection:
         if address.database:
             commands.append(["SELECT", address.database])
         for command in commands:
-            await self._send([command], 1)
-            while not self._answered.is_set():
+            answer = await self._send([command], 1)
+            while not answer.is_there:
                 await self._receive()
                 await self._sort(_to_nobody)
             try:
-                self._result()
+                answer.result()
             except Refused as exc:
                 if "unknown command" in str(exc):
                     raise Refused(f"{exc}; the bus needs version 6.2 or later of the server") from None
@@ -108,9 +145,28 @@ class RedisConnection:
 
         The first error among them is raised at once, as `Refused`; with more than one command, close the connection then.
         """
-        await self._send(commands, len(commands) if replies is None else replies)
-        await self._answered.wait()
-        return self._result()
+        answer = await self._send(commands, len(commands) if replies is None else replies)
+        if not answer.is_there:
+            answer.then = trio.Event()
+            await answer.then.wait()
+        return answer.result()
+
+    def ask_nowait(self, commands: Sequence[Sequence[Argument]], then: Callable[[], None]) -> bool:
+        """Send commands, of `AT_ONCE` bytes or so, if they can be written at once; when they have been answered, `then` is called by `read`.
+
+        False: they were not sent, or not as a whole; the server may act on them.
+        """
+        if self._file is None or self._writing or self._rest:
+            return False
+        data = b"".join([pack(tuple(command)) for command in commands])
+        try:
+            written = os.write(self._file, data)
+        except OSError:  # full; or lost, which the reader sees too
+            return False
+        is_whole = written == len(data)
+        self._rest = data[written:]
+        self._expected.append(_Expected(len(commands), then if is_whole else _nothing))
+        return is_whole
 
     async def read(self, deliver: Callable[[bytes], Awaitable[None]]) -> None:
         """Hand over messages, until the connection is lost."""
@@ -118,14 +174,18 @@ class RedisConnection:
             await self._sort(deliver)
             await self._receive()
 
-    async def _send(self, commands: Sequence[Sequence[Argument]], replies: int) -> None:
-        self._replies = []
-        self._missing = replies
-        self._answered = trio.Event()
+    async def _send(self, commands: Sequence[Sequence[Argument]], replies: int) -> _Expected:
+        data = b"".join([self._rest, *[pack(tuple(command)) for command in commands]])
+        self._rest = b""
+        answer = _Expected(replies)
+        self._expected.append(answer)
+        self._writing = True
         try:
-            await self._stream.send_all(b"".join([pack(tuple(command)) for command in commands]))
+            await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise LinkLost(_reason(exc)) from None
+        self._writing = False  # where it was cancelled, nobody else may write either
+        return answer
 
     async def _receive(self) -> None:
         try:
@@ -151,20 +211,26 @@ class RedisConnection:
             raise LinkLost(f"what came is not of Redis: {exc}") from None
 
     def _take(self, reply: Any) -> None:
-        self._replies.append(reply)
-        self._missing -= 1
-        if self._missing <= 0 or isinstance(reply, hiredis.ReplyError):
-            self._answered.set()
-
-    def _result(self) -> list[Any]:
-        for reply in self._replies:
-            if isinstance(reply, hiredis.ReplyError):
-                raise Refused(str(reply))
-        return self._replies
+        if not self._expected:
+            raise LinkLost("the server answered what nobody had asked")
+        answer = self._expected[0]
+        answer.replies.append(reply)
+        if answer.is_there:
+            self._expected.popleft()
+            if isinstance(answer.then, trio.Event):
+                answer.then.set()
+            elif answer.then is not None:
+                answer.result()
+                answer.then()
 
     async def aclose(self) -> None:
         """Close it at once."""
+        self._file = None
         await trio.aclose_forcefully(self._stream)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 async def _to_nobody(message: bytes) -> None:

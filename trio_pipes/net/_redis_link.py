@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
 from ._broker_link import BrokerLink
-from ._redis_connection import Argument, RedisConnection
+from ._redis_connection import AT_ONCE, Argument, RedisConnection
 
 __all__ = ["RedisLink"]
 
@@ -84,6 +84,7 @@ class RedisLink(BrokerLink):
 
     def __init__(self, connection: RedisConnection, channel: str, database: int) -> None:
         self._connection = connection
+        self.publishes_nowait = connection.asks_nowait
         self._channel = f"{channel}@{database}" if database else channel
         self._keys = (f"{{{channel}}}:names", f"{{{channel}}}:leases")
 
@@ -95,6 +96,12 @@ class RedisLink(BrokerLink):
 
     async def publish(self, batch: Sequence[tuple[str | None, bytes]]) -> None:
         await self._connection.ask([("PUBLISH", self._channel_of(topic), data) for topic, data in batch])
+
+    def publish_nowait(self, batch: Sequence[tuple[str | None, bytes]], acknowledged: Callable[[], None]) -> bool:
+        if sum([len(data) for _, data in batch]) > AT_ONCE:
+            return False
+        commands = [("PUBLISH", self._channel_of(topic), data) for topic, data in batch]
+        return self._connection.ask_nowait(commands, acknowledged)
 
     async def attend(self, topics: Collection[str | None]) -> None:
         await self._connection.ask([("SUBSCRIBE", *map(self._channel_of, topics))], replies=len(topics))
