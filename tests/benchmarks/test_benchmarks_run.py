@@ -142,3 +142,13 @@ def test_an_unknown_row_is_refused() -> None:
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 2
     assert "throughput" in ended.stderr
+
+
+@pytest.mark.server
+def test_the_table_of_brokers() -> None:
+    command = [sys.executable, str(BENCHMARKS / "brokers.py"), "--runs", "1", "--count", "20"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    (row,) = json.loads(done.stdout)
+    assert row["broker"] == "redis"
+    assert all(row[what]["p50_us"] > 0 for what in ("bare", "bus", "job"))
+    assert "goal: job < 3 x bare" in done.stderr

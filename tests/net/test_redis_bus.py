@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -182,6 +183,26 @@ async def test_password(tmp_path: Path, user: str) -> None:
             with pytest.raises(BusError, match=f"cannot connect to Redis at {at}: (WRONGPASS|NOAUTH)"):
                 async with RedisBus(wrong):
                     pass
+
+
+# The line of the page, word for word.
+async def test_a_user_needs_no_more_than_the_page_says() -> None:
+    page = Path(__file__).parent.parent.parent / "docs" / "bus-brokers.md"
+    (line,) = re.findall(r"^user calls (on (?:.|\n  )+)$", page.read_text(), re.MULTILINE)
+    with redis_server("--user", "calls", *line.split()) as server:
+        url = f"redis://calls:secret@{HOST}:{server.port}"
+        async with RedisBus(url, channel="calls") as one, RedisBus(url, channel="calls") as two:
+            async with two.subscribe("b/c", Note) as messages:
+                await one.send(Note(target="b/c", n=1))
+                await one.send(Note(n=2))
+                assert [(await messages.receive()).n for _ in range(2)] == [1, 2]  # type: ignore[attr-defined]
+            assert await one.claim(["a"], "me") == {}
+            assert await one.renew("me") == set()
+            assert await two.claim(["a"], "other") == {"a": "me"}
+            await one.release(None, "me")
+        with pytest.raises(BusError, match="lost the connection to Redis at .*: NOPERM"):
+            async with RedisBus(url, channel="others"):
+                pass
 
 
 async def test_tls() -> None:
