@@ -24,8 +24,7 @@ from typing import Any
 import attrs
 import trio
 
-from trio_pipes import BaseWorker, Bus, DataMessage, PipelineRunner, PostgresBus, RedisBus, on_wire
-from trio_pipes.host._jobs import JobRequest, job
+from trio_pipes import BaseWorker, Bus, DataMessage, JobRequest, PipelineRunner, PostgresBus, RedisBus, job, on_wire
 
 GOAL = 3.0  # times a bare round trip
 SIZE = 200  # bytes of text
@@ -106,7 +105,7 @@ async def serve(kind: str, url: str, channel: str, what: str) -> None:
     await {"bare": serve_bare, "bus": serve_bus, "job": serve_jobs}[what](kind, url, channel)
 
 
-async def serve_bare(kind: str, url: str, channel: str) -> None:
+async def serve_bare(_: str, url: str, channel: str) -> None:
     async with bare_redis(url, f"{channel}-child", f"{channel}-parent") as (send, receive):
         await send(b"ready")
         while (data := await receive()) != b"end":
