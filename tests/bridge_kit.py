@@ -71,11 +71,11 @@ class Dialogue:
 
 
 @asynccontextmanager
-async def bridged(front: Front, *dialogues: Dialogue, medium=None) -> AsyncIterator[list[PipelineRunner]]:
+async def bridged(front: Front, *dialogues: Dialogue, medium=None, bus=None) -> AsyncIterator[list[PipelineRunner]]:
     """They run, on a runner each where there is a medium; the block's end has the front drain, and then the others."""
     sides = [front, *dialogues]
     if medium is None:
-        runners = [PipelineRunner(*(side.task for side in sides), handle_sigint=False)]
+        runners = [PipelineRunner(*(side.task for side in sides), bus=bus, handle_sigint=False)]
     else:
         runners = [PipelineRunner(side.task, bus=medium.bus(), handle_sigint=False) for side in sides]
     async with trio.open_nursery() as nursery:
