@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import trio
 
-from bus_kit import open_medium
 from hosting import errors_in
 from trio_pipes import BaseWorker, MemoryBus, PipelineRunner, worker_ready
 from workers_kit import Data, Notes, hosted
