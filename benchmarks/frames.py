@@ -199,6 +199,15 @@ def others(kinds: tuple[str, ...], frames: int, scale: float) -> Iterator[Compar
                 extra="tasks",
             )
     yield from buses(scale)
+    yield Comparison(
+        "registry",
+        "10,000 workers start, another runner in the process knows them all; the limit is without a bus",
+        "CPU-s",
+        ["registry", count(10_000), "--inner=3"],
+        limit=["registry", count(10_000), "--inner=3", "--carrier=none"],
+        goals=[Goal("< 2 s", "ours", at_most=2)],
+        extra="known",
+    )
     for way, limit_ns in (("encode", 1_500), ("decode", 2_500)):
         yield Comparison(
             "wire",
@@ -293,6 +302,7 @@ ROWS = (
     "memory10k",
     "many",
     "bus",
+    "registry",
     "wire",
 )
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import trio
 from bus import bus
+from registry import CARRIERS, registry
 from wire import decode, encode, plain_decode, plain_encode
 
 from trio_pipes import (
@@ -519,6 +520,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Awaitable[dict[str, Any]]
         bare_pairs,
         bare_calls,
         bus,
+        registry,
         encode,
         decode,
         plain_encode,
@@ -542,6 +544,7 @@ def main() -> None:
     parser.add_argument("--observe", choices=OBSERVERS, default="none", help="an observer that counts")
     parser.add_argument("--metrics", action="store_true", help="enable_metrics=True")
     parser.add_argument("--targeted", action="store_true", help="messages for one of `n` subscribers")
+    parser.add_argument("--carrier", choices=CARRIERS, default="memory", help="the bus of two runners")
     a = parser.parse_args()
     record = trio.run(MEASUREMENTS[a.measurement], a)
     versions = {"python": platform.python_version(), "trio": version("trio")}

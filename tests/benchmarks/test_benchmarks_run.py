@@ -24,6 +24,7 @@ TINY = {
     "observe": "none",
     "metrics": False,
     "targeted": False,
+    "carrier": "memory",
 }
 
 
@@ -69,6 +70,8 @@ def test_measurement_of_each_kind(ours: ModuleType, measurement: str, kind: str)
         ("bare_calls", {}),
         ("bus", {}),
         ("bus", {"targeted": True}),
+        ("registry", {}),
+        ("registry", {"carrier": "none"}),
     ],
 )
 def test_other_measurement(ours: ModuleType, measurement: str, changes: dict[str, object]) -> None:
