@@ -2,7 +2,8 @@
 
 The rule (PERFORMANCE: "import"): at most 1.5 times the time and 6 MB more memory, both measured here and now, and none of
 the heavy packages. Time is the CPU time of the child, which other programs on the machine disturb least, and the two
-imports take turns, so that what disturbs one disturbs the other; the median of the pairs' ratios counts.
+imports take turns, so that what disturbs one disturbs the other; the median of the pairs' ratios counts. A machine that is
+busy with something else still adds a tenth now and then: what breaks the rule has to break it three times.
 """
 
 import json
@@ -77,7 +78,15 @@ def measure(rounds: int = 9) -> Cost:
     )
 
 
+def judge() -> Cost:
+    """The first measurement that is within the rule, or else the third."""
+    for _ in range(2):
+        if (cost := measure()).is_within():
+            return cost
+    return measure()
+
+
 if __name__ == "__main__":
-    cost = measure()
+    cost = judge()
     print(cost)
     sys.exit(0 if cost.is_within() else 1)

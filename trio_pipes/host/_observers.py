@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from functools import partial
 from time import perf_counter
 from typing import Any, Final, Protocol
@@ -113,6 +112,8 @@ class Observers:
 
     def _check(self, what: str, name: str, method: Callable[..., Any]) -> None:
         if name not in self._events:
+            from difflib import get_close_matches  # only for those who misspell
+
             near = get_close_matches(name, self._events, 1, 0)
             raise ConfigurationError(
                 f"{self._subject.name}: {what} is not an event here. Did you mean {near[0]}? "
