@@ -1,6 +1,7 @@
 """PostgreSQL for tests: the server at the usual port, and clusters of a test's own that can be killed and stopped."""
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -27,9 +28,12 @@ def need_postgres() -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """One that stays free while its server is down: not of those that the system gives to whoever connects."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
 
 
 class Cluster:
