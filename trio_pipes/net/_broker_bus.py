@@ -547,7 +547,11 @@ class BrokerBus(Bus):
         mine.difference_update(back)
         if not mine:
             self._owned.pop(owner, None)
-        await self._ask(lambda link: link.release(back, owner, lease_too=names is None))
+        try:
+            await self._ask(lambda link: link.release(back, owner, lease_too=names is None))
+        except BaseException:
+            self._give_back(list(back), owner)  # all the same: nobody would do it later
+            raise
 
     # -- looked at
 
