@@ -163,9 +163,13 @@ class PipelineRunner:
     def _make_registry(self, bus: Bus) -> Registry:
         from ._registry import Registry  # as the bus
 
-        registry = Registry(bus, self.name, self.runner_id, self._lost, self._readiness.found_elsewhere)
+        registry = Registry(bus, self.name, self.runner_id, self._lost, self._found_elsewhere)
         self._registry = self._shared.registry = registry
         return registry
+
+    def _found_elsewhere(self, name: str) -> None:
+        if self._roster.get(name) is None:  # where it is, that one is waited for
+            self._readiness.found_elsewhere(name)
 
     def _lost(self, name: str, error: Exception) -> None:
         """A worker's name is somebody else's now."""

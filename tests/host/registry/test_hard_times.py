@@ -9,7 +9,9 @@ import trio.testing
 
 from bus_kit import MediumBus, open_medium
 from hosting import Plain
+from net_kit import Broker
 from trio_pipes import BusError, Codec, MemoryBus, PipelineRunner, Restart, TransitionError, WorkerChange
+from trio_pipes.host._registry._messages import RegistryBeat, RegistryQuestion, RegistrySnapshot
 from trio_pipes.testing import Attempt, cancel_at_every_checkpoint
 
 
@@ -292,3 +294,27 @@ async def test_b4_a_slow_watch_is_told_the_newest_state(autojump_clock) -> None:
         with trio.move_on_after(1) as scope:
             await anext(events)
         assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"lease": float("nan")}, {"lease": float("inf")}, {"lease": 0.0}, {"version": -1}, {"parts": 0}, {"part": -1}],
+)
+def test_b3_what_another_registry_could_not_mean_is_refused(fields: dict[str, float]) -> None:
+    good = {"source": "r", "version": 1, "lease": 10.0, "part": 0, "parts": 1}
+    RegistrySnapshot(**good)
+    with pytest.raises(ValueError, match="must be|expected"):
+        RegistrySnapshot(**{**good, **fields})
+
+
+async def test_b3_a_question_that_cannot_be_answered_ends_nobody(autojump_clock, caplog) -> None:
+    broker = Broker()
+    async with broker.bus() as strange, up(runner_on(broker.bus(), Plain("a"))) as runner:
+        await strange.send(RegistryQuestion(source="x" * 2000, target=runner.runner_id))
+        await strange.send(RegistryBeat(source="y" * 2000, version=7, lease=3.0))
+        await trio.sleep(1)
+        assert runner.registry.is_ready("a")
+        assert runner.registry.runners == (runner.runner_id,)
+        runner.add_workers(Plain("\ud800"), isolated=True)
+        await trio.sleep(1)
+        assert runner.statistics().failed == 1

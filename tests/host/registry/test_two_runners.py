@@ -9,6 +9,7 @@ import trio.testing
 
 from bus_kit import Medium, open_medium
 from hosting import Plain
+from net_kit import Broker
 from trio_pipes import Bus, Codec, DuplicateName, LeaseLost, MemoryBus, PipelineRunner, TransitionError, WorkerChange
 
 READY, GONE, BACK = WorkerChange.READY, WorkerChange.GONE, WorkerChange.BACK
@@ -20,6 +21,8 @@ async def two_buses(kind: str) -> AsyncIterator[Callable[[], Bus]]:
     if kind == "memory":
         bus = MemoryBus()
         yield lambda: bus
+    elif kind == "broker buses":
+        yield Broker().bus
     else:
         async with open_medium() as medium:
             medium.codec = Codec()
@@ -30,7 +33,7 @@ async def two_buses(kind: str) -> AsyncIterator[Callable[[], Bus]]:
                 yield medium.bus
 
 
-kinds = pytest.mark.parametrize("kind", ["memory", "one bus", "two buses"])
+kinds = pytest.mark.parametrize("kind", ["memory", "one bus", "two buses", "broker buses"])
 
 
 def runner_on(bus: Bus, *workers: Plain, name: str | None = None) -> PipelineRunner:
@@ -253,6 +256,21 @@ async def test_b4_a_runner_whose_loop_is_held_up_is_gone_and_back(autojump_clock
             autojump_clock.jump(60)  # both processes were stopped
             await settle()
             assert kinds == [READY]
+
+
+# A process that was killed and starts again: its names are those of the dead one for as long as that one's lease lasts.
+async def test_b4_a_name_whose_owner_is_dead_is_waited_for(autojump_clock) -> None:
+    async with open_medium() as medium:
+        async with trio.open_nursery() as nursery:
+            dead = runner_on(medium.bus(lease=9), Plain("a"), name="front")
+            await nursery.start(lambda task_status: dead.run(auto_end=False, task_status=task_status))
+            medium.cut(*medium.buses)
+            nursery.cancel_scope.cancel()
+        died = trio.current_time()
+        assert medium.names.owner_of == {"a": dead.runner_id, "runner:front": dead.runner_id}
+        async with running(again := runner_on(medium.bus(lease=9), Plain("a"), name="front")):
+            assert again.registry.is_ready("a")
+            assert trio.current_time() - died <= 10
 
 
 async def test_b4_a_name_that_was_taken_meanwhile_is_lost(autojump_clock) -> None:

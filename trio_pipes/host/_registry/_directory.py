@@ -61,6 +61,10 @@ class Directory:
         """Ids of the runners whose workers are known."""
         return tuple(runner.id for runner in self._runners.values() if runner.version != UNKNOWN)
 
+    def has_heard_of(self, runner_id: str) -> bool:
+        """Whether a runner lives, as far as one can tell, also where its workers are not known yet."""
+        return runner_id in self._runners
+
     def __iter__(self) -> Iterator[WorkerInfo]:
         for runner in self._runners.values():
             yield from runner.workers.values()
@@ -118,7 +122,7 @@ class Directory:
             runner.parts = {}
 
     def _take_part(self, runner: _Runner, part: RegistrySnapshot) -> None:
-        if part.version <= runner.version:
+        if part.version <= runner.version or part.part >= part.parts:
             return
         newest = max((other.version for other in runner.parts.values()), default=UNKNOWN)
         if part.version < newest:

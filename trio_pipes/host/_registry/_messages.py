@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Final
 
 import attrs
@@ -36,6 +37,12 @@ READY: Final = 1
 ACTIVE: Final = 2
 
 
+def _passes(_: object, field: attrs.Attribute[float], value: float) -> None:
+    """What a peer sent may be anything."""
+    if not 0 < value < math.inf:
+        raise ValueError(f"{field.name} is {value}, expected a finite number of seconds above 0")
+
+
 @attrs.define(eq=False, kw_only=True)
 class RegistryMessage(SystemMessage):
     """What registries tell each other."""
@@ -48,8 +55,8 @@ class RegistryMessage(SystemMessage):
 class RegistryBeat(RegistryMessage):
     """The runner is up, and this is what its registry has told last."""
 
-    version: int
-    lease: float
+    version: int = attrs.field(validator=attrs.validators.ge(0))
+    lease: float = attrs.field(validator=_passes)
     """Seconds until who hears nothing more may forget the runner."""
 
 
@@ -67,8 +74,8 @@ class RegistryChange(RegistryBeat):
 class RegistrySnapshot(RegistryBeat):
     """Part `part` of `parts` of all workers at `version`."""
 
-    part: int
-    parts: int
+    part: int = attrs.field(validator=attrs.validators.ge(0))
+    parts: int = attrs.field(validator=attrs.validators.ge(1))
     workers: list[Row] = attrs.field(factory=list)
 
 
@@ -83,4 +90,4 @@ class RegistryQuestion(RegistryMessage):
 class RegistryGoodbye(RegistryMessage):
     """The runner has left the bus. What it told before has a lower version, and what it tells in another run a higher one."""
 
-    version: int
+    version: int = attrs.field(validator=attrs.validators.ge(0))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trio_pipes._base import BusError, is_default_name
+from trio_pipes._base import BusError, ConfigurationError, WireError, is_default_name, refuse
 from trio_pipes.host._bus import Bus, BusGap, BusMessage, Listener
 
 from ._announced import Announced, row_of
@@ -30,7 +30,7 @@ from ._messages import RegistryBeat, RegistryGoodbye, RegistryMessage, RegistryQ
 from ._refusals import RUNNER, lost_worker, refused_runner, refused_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
 __all__ = ["OverBroker"]
 
@@ -78,7 +78,8 @@ class OverBroker:
         await listener.__aenter__()
         try:
             if not is_default_name(self._runner):
-                taken = await self._names.hold_first(RUNNER + self._runner)
+                await self._send(RegistryQuestion(source=self._runner_id))  # is there one of this name?
+                taken = await self._insist(self._names.hold_first, RUNNER + self._runner)
                 if taken is not None:
                     raise refused_runner(self._runner, taken)
         except BaseException:
@@ -138,9 +139,20 @@ class OverBroker:
 
     async def hold(self, name: str) -> None:
         """Make the runner the owner of a name. Raises `DuplicateName`, and `BusError` when the broker is away for long."""
-        taken = await self._names.hold(name)
+        if name != name.encode(errors="replace").decode():
+            raise refuse("PipelineRunner.add_workers(worker.name", name, "a name that can be written in UTF-8")
+        taken = await self._insist(self._names.hold, name)
         if taken is not None:
             raise refused_worker(self._runner, name, taken)
+
+    async def _insist(self, hold: Callable[[str], Awaitable[str | None]], name: str) -> str | None:
+        """Own a name. One whose owner is not heard of was perhaps that of a process that was killed: wait for its lease."""
+        patience = trio.current_time() + 1.5 * self._bus.lease
+        while True:
+            owner = await hold(name)
+            if owner is None or self._directory.has_heard_of(owner) or trio.current_time() >= patience:
+                return owner
+            await trio.sleep(self._bus.lease / 12)
 
     def put(self, info: WorkerInfo) -> None:
         """Tell of a worker that has come or changed."""
@@ -205,6 +217,8 @@ class OverBroker:
             await self._bus.send(message)
         except BusError as exc:  # the next beat shows that something is missing
             logger.debug("%s could not say %s: %s", self._runner_id, type(message).__name__, exc)
+        except (ConfigurationError, WireError) as exc:  # a name that cannot be carried, perhaps that of who asked
+            logger.warning("%s could not say %s: %s", self._runner_id, type(message).__name__, exc)
 
     # -- heard
 
