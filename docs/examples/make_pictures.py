@@ -1,4 +1,4 @@
-"""The pictures of the docs: a conversation with the voice assistant, as its timeline shows it in a browser, and a pipeline.
+"""The pictures of the docs: a conversation with the voice assistant, as its timeline shows it in a browser, a pipeline, three machines.
 
     python docs/examples/make_pictures.py
 
@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import pygraphviz
 import trio
 from assistant._run import Models, converse, run_paced
 from assistant._script import SCRIPT, record
@@ -38,6 +39,30 @@ IMAGES = Path(__file__).parent.parent / "images"
 LINES = [line for line in SCRIPT if line.text.startswith(("turn on", "what time", "what can", "switch on"))]
 LONG = 3  # the number of the answer that is long, and interrupted
 WIDTH, HEIGHT = 1240, 1000
+MACHINES = """digraph {
+    graph [rankdir=LR, fontname="Helvetica", fontsize=11, fontcolor="#57606a", color="#afb8c1", bgcolor="white",
+           style="rounded", labeljust=l, ranksep=0.5, nodesep=0.3, newrank=true]
+    node [shape=box, fontname="Helvetica", fontsize=12, color="#57606a", fillcolor="#f6f8fa", style="filled", margin="0.16,0.08"]
+    edge [fontname="Helvetica", fontsize=10, fontcolor="#57606a", color="#57606a", arrowsize=0.7]
+    subgraph cluster_front { label="machine 1: front.py"
+        hear [label="WavSource\\nVoiceActivity\\nSpeechToText\\nUserTurns"]
+        bridge [label="BusBridge", fillcolor="#fff8c5"]
+        speak [label="TextToSpeech\\nWavSink"]
+        hear -> bridge -> speak
+    }
+    subgraph cluster_broker { label="anywhere"
+        redis [label="Redis", shape=cylinder, fillcolor="#ffffff"]
+    }
+    subgraph cluster_dialogue { label="machine 2: dialogue.py"
+        dialogue [label="Dialogue", fillcolor="#fff8c5"]
+    }
+    subgraph cluster_answers { label="machine 3: answers.py"
+        answers [label="Answers\\n@job(\\"look up\\")"]
+    }
+    bridge -> redis [label="sentences", dir=both, constraint=true]
+    redis -> dialogue [label="sentences, replies", dir=both]
+    redis -> answers [label="jobs, updates, results", dir=both]
+}"""
 OPTIONS = [
     "--headless",
     "--no-sandbox",
@@ -55,6 +80,7 @@ OPTIONS = [
 def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     (IMAGES / "pipeline.svg").write_text(trio.run(shapes().svg))
+    (IMAGES / "three-machines.svg").write_bytes(pygraphviz.AGraph(string=MACHINES).draw(format="svg", prog="dot"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         page = hold_conversation(folder)

@@ -31,6 +31,8 @@ async def verdict(stage: Stage, near: Process, far: Process) -> None:
     longest = 0.0
     for member, name in ((near, "near"), (far, "far")):
         for source in (f"{name}-told", f"{name}-cried"):
+            if member.killed:
+                continue
             await member.tell(do="hush", source=source)
             longest = max(longest, (await member.wait_for("silent", source=source))["longest"])
     await trio.sleep(QUIET)
@@ -90,5 +92,25 @@ async def broker_killed(stage: Stage) -> None:
     await stage.broker.start()
     back = now()
     await resumed(stage, near, far, back, 10)
+    await trio.sleep(2)
+    await verdict(stage, near, far)
+
+
+@scenario()
+async def broker_away_for_long(stage: Stage) -> None:
+    """The broker is away for longer than a sender waits: the sender is told, and goes on when the broker is back."""
+    near = await stage.member(await stage.machine("here"), "near", send_timeout=2)
+    far = await stage.member(await stage.machine("there"), "far", send_timeout=2)
+    await conversation(stage, near, far)
+    await trio.sleep(1)
+    killed = now()
+    await stage.broker.kill()
+    for member, source in ((near, "near-told"), (far, "far-cried")):
+        line = await member.wait_for("not sent", source=source, within=10)
+        stage.within(f"{source}: error after", line["at"] - killed, 3)
+        stage.check(line["kind"] == "BusError", f"it is not a BusError: {line}")
+    await trio.sleep(5)
+    await stage.broker.start()
+    await resumed(stage, near, far, now(), 10)
     await trio.sleep(2)
     await verdict(stage, near, far)

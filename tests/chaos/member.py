@@ -12,29 +12,24 @@ import json
 import os
 import sys
 from functools import partial
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 import attrs
 import trio
 
-from trio_pipes import Bus, BusError, BusGap, PipelineRunner, PipesError
+from trio_pipes import Bus, BusError, BusGap, PipelineRunner, PipesError, Subscription, WireError, Worker
 
 from .messages import Number
-
-MOST = 65_536  # bytes read at once
-
-
-def say(event: str, **fields: Any) -> None:
-    """Tell the harness."""
-    os.write(1, json.dumps({"event": event, "at": perf_counter(), **fields}).encode() + b"\n")
+from .saying import say
 
 
-def bus_at(url: str, lease: float) -> Bus:
+def bus_at(url: str, lease: float, send_timeout: float) -> Bus:
     """The bus at this address."""
-    from trio_pipes.net import PostgresBus, RedisBus
+    from trio_pipes import net
 
-    return (RedisBus if url.startswith("redis") else PostgresBus)(url, channel="chaos", lease=lease)
+    kind = net.RedisBus if url.startswith("redis") else net.PostgresBus
+    return kind(url, channel="chaos", lease=lease, send_timeout=send_timeout)
 
 
 @attrs.define(eq=False)
@@ -45,6 +40,7 @@ class Member:
     runner: PipelineRunner
     nursery: trio.Nursery
     talks: dict[str, trio.CancelScope] = attrs.field(factory=dict)
+    ears: dict[str, Subscription] = attrs.field(factory=dict)
 
     async def obey(self) -> None:
         """Do what the lines of standard input say, until its end."""
@@ -66,8 +62,9 @@ class Member:
                 began = perf_counter()
                 try:
                     known = await self.bus.send(Number(source=source, target=to, n=n, filling=bytes(size)))
-                except BusError as error:
-                    say("not sent", source=source, n=n, error=str(error), took=perf_counter() - began)
+                except (BusError, WireError) as error:
+                    kind, took = type(error).__name__, perf_counter() - began
+                    say("not sent", source=source, n=n, kind=kind, error=str(error)[:300], took=took)
                 else:
                     say("sent" if known else "nobody", source=source, n=n)
                 longest = max(longest, perf_counter() - began)
@@ -83,6 +80,7 @@ class Member:
         """Subscribe, and say what comes; `nap` seconds of sleep after each."""
         try:
             async with self.bus.subscribe(ear, Number, buffer=buffer, overflow=overflow) as messages:
+                self.ears[ear] = messages
                 say("hears", ear=ear)
                 async for message in messages:
                     match message:
@@ -94,18 +92,77 @@ class Member:
         except PipesError as error:
             say("deaf", ear=ear, kind=type(error).__name__, error=str(error))
 
+    async def count(self, ear: str) -> None:
+        """Say what a subscription has counted."""
+        say("counted", ear=ear, dropped=self.ears[ear].dropped)
 
-async def live(url: str, name: str, lease: float) -> int:
+    async def fit(self, source: str, to: str) -> None:
+        """Find out how many bytes a message may have: by halves, with an encoding alone."""
+        encode = self.bus._codec.encode
+        low, high = 0, 1 << 30
+        while high - low > 1:
+            size = (low + high) // 2
+            try:
+                encode(Number(source=source, target=to, n=0, filling=bytes(size)))
+            except WireError:
+                high = size
+            else:
+                low = size
+        say("fits", size=low)
+
+    async def work(self, name: str) -> None:
+        """Add a worker of this name."""
+        from .worker import Labourer  # while it is not needed, nothing of workers has to work
+
+        self.runner.add_workers(Labourer(name=name), isolated=True)
+
+    async def watch(self, names: list[str]) -> None:
+        """Say what becomes of these workers."""
+        async with self.runner.registry.watch(*names) as events:
+            async for event in events:
+                say("worker", name=event.worker.name, kind=event.kind.value, reason=event.reason)
+
+    async def ask(self, worker: str, target: str, job: str, payload: Any = None, timeout: float | None = None) -> None:
+        """One of our workers asks another for a job."""
+        asker: Any = self.runner.get_worker(worker)
+        assert asker is not None
+        try:
+            async with asker.job(target, job, payload, timeout=timeout) as asked:
+                result = await asked.result()
+        except PipesError as error:
+            say("asked", target=target, job=job, kind=type(error).__name__, error=str(error)[:300])
+        else:
+            say("asked", target=target, job=job, result=result)
+
+    def on_worker_started(self, runner: PipelineRunner, worker: Worker) -> None:
+        """As an observer of the runner."""
+        say("works", name=worker.name)
+
+    def on_error(self, runner: PipelineRunner, worker: Worker, error: Exception) -> None:
+        """As an observer of the runner."""
+        say("refused", name=worker.name, kind=type(error).__name__, error=str(error)[:300])
+
+
+async def live(bus: Bus, name: str) -> int:
     """Be a member until standard input ends."""
-    bus = bus_at(url, lease)
     runner = PipelineRunner(name=name, handle_sigint=False, bus=bus)
-    async with bus, trio.open_nursery() as nursery:
-        member = Member(bus, runner, nursery)
-        await nursery.start(lambda task_status: runner.run(auto_end=False, task_status=task_status))
-        say("up", runner=runner.runner_id, bus=bus.id)
-        await member.obey()
-        nursery.cancel_scope.cancel(reason="the harness has nothing more to do")
-    return 0
+    try:
+        async with bus, trio.open_nursery() as nursery:
+            member = Member(bus, runner, nursery)
+            runner.add_observer(member)
+            await nursery.start(lambda task_status: runner.run(auto_end=False, task_status=task_status))
+            say("up", runner=runner.runner_id, bus=bus.id, wall=time())
+            await member.obey()
+            nursery.cancel_scope.cancel(reason="the harness has nothing more to do")
+    except* PipesError as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        say("refused", kind=type(error).__name__, error=str(error)[:300])
+        return_code = 1
+    else:
+        return_code = 0
+    return return_code
 
 
 def main() -> int:
@@ -114,8 +171,9 @@ def main() -> int:
     parser.add_argument("url")
     parser.add_argument("--name", required=True)
     parser.add_argument("--lease", type=float, default=10)
+    parser.add_argument("--send-timeout", type=float, default=30)
     options = parser.parse_args()
-    return trio.run(live, options.url, options.name, options.lease)
+    return trio.run(live, bus_at(options.url, options.lease, options.send_timeout), options.name)
 
 
 if __name__ == "__main__":

@@ -63,8 +63,8 @@ class Machine:
             environment |= {
                 "LD_PRELOAD": faketime() or "",
                 "FAKETIME": f"{self.wall_shift:+}",
-                "DONT_FAKE_MONOTONIC": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # its name since 0.9.10
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # a mend for old C libraries: with it, Python's own lock times out 5 min late
             }
         return await self._network._start([*enter, *command], environment, name or Path(command[0]).name, self)
 

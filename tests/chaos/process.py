@@ -69,6 +69,11 @@ class Process:
         assert stdin is not None
         await stdin.send_all(json.dumps(command).encode() + b"\n")
 
+    async def type(self, line: str) -> None:
+        """Type a line."""
+        assert self._process.stdin is not None
+        await self._process.stdin.send_all(line.encode() + b"\n")
+
     def all(self, event: str, **fields: Any) -> list[Line]:
         """Its lines of this event with these values."""
         wanted = {"event": event, **fields}
@@ -89,6 +94,20 @@ class Process:
         last = [{name: value for name, value in line.items() if name != "at"} for line in self.lines[-3:]]
         raise Hung(
             f"{self.name} on {self.machine} should say {event} {fields}, and {how}; last: {last}; {self.errors[-2000:]}"
+        )
+
+    async def wait_for_text(self, text: str, *, within: float = 10, times: int = 1) -> None:
+        """So many lines that are no JSON have this in them. Raises `Hung` when they do not come in time, or the process ends."""
+        with trio.move_on_after(within):
+            while sum(text in line for line in self.text) < times:
+                if self.over.is_set():
+                    break
+                await self._news.wait()
+            else:
+                return
+        said = "; ".join(self.text[-8:])
+        raise Hung(
+            f"{self.name} on {self.machine} did not say {text!r} within {within} s; {said}; {self.errors[-2000:]}"
         )
 
     async def wait(self, within: float = 10) -> int:

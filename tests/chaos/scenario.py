@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
+import trio
 
 from .brokers import BROKERS, Broker
 from .network import Machine, Network
@@ -40,14 +41,20 @@ class Stage:
     broker: Broker
     report: Report
     members: dict[str, Process] = attrs.field(factory=dict)
+    locks: dict[str, trio.Lock] = attrs.field(factory=dict)
+    """What a fault has to itself, by name."""
 
     async def machine(self, name: str, *, wall_shift: float = 0) -> Machine:
-        """Another machine."""
+        """The machine of this name; a new one, if there is none yet."""
+        if name in self.network.machines:
+            return self.network.machines[name]
         return await self.network.machine(name, wall_shift=wall_shift)
 
-    async def member(self, machine: Machine, name: str, *, lease: float = LEASE, ready: bool = True) -> Process:
+    async def member(
+        self, machine: Machine, name: str, *, lease: float = LEASE, send_timeout: float = 30, ready: bool = True
+    ) -> Process:
         """A process of ours with a runner of this name on the bus. Comes back when it is up, unless `ready` is False."""
-        options = [self.broker.url, f"--name={name}", f"--lease={lease}"]
+        options = [self.broker.url, f"--name={name}", f"--lease={lease}", f"--send-timeout={send_timeout}"]
         member = await machine.start(sys.executable, "-m", "chaos.member", *options, name=name)
         self.members[name] = member
         if ready:

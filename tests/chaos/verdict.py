@@ -1,8 +1,8 @@
 """What became of every message: judged from numbered ones, in what their senders and receivers have said themselves.
 
 The rule. Between one sender and one receiver numbers only grow: nothing comes twice, nothing out of order. A number that was sent and did
-not come was told as lost: by an error at its sender, by a `BusGap` at its receiver not before it was sent, or because the receiver's
-subscription has failed and said so. What a receiver that was killed would have got does not count, nor what was sent to it before it
+not come was told as lost: by an error at its sender; by a `BusGap` at its receiver after it was sent and before the next one that came,
+as `BusGap` promises; or because the receiver's subscription has failed and said so. What a receiver that was killed would have got does not count, nor what was sent to it before it
 listened. A sender that was killed may have sent one more than it could say.
 """
 
@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from math import inf
 
 import attrs
 
 from .process import Line, Process
 
-# Seconds. Told after the next number has come is told too late; a moment more is the way from the bus to the line that says it.
-SLACK = 2.0
+# Seconds between what happens and the line that says it: a sender says "sent" when it has the answer, and may be kept from saying it.
+SLACK = 0.1
 
 
 @attrs.define
@@ -29,6 +30,8 @@ class Account:
     """Errors at the sender."""
     missed: int = 0
     """Sent, did not come, and the receiver was told."""
+    unheard: int = 0
+    """Sent when the receiver was dead, or had been told that its subscription has ended."""
     gaps: int = 0
     """`BusGap`s at the receiver."""
     problems: list[str] = attrs.field(factory=list)
@@ -38,7 +41,11 @@ class Account:
         return Account(*[mine + theirs for mine, theirs in pairs])
 
     def __str__(self) -> str:
-        return f"{self.sent} sent, {self.got} came, {self.missed} missed and told by {self.gaps} gaps, {self.refused} refused"
+        parts = [f"{self.sent} sent", f"{self.got} came"]
+        parts += [f"{self.missed} missed and told by {self.gaps} gaps"] if self.missed or self.gaps else []
+        parts += [f"{self.unheard} too late to be heard"] if self.unheard else []
+        parts += [f"{self.refused} refused"] if self.refused else []
+        return ", ".join(parts)
 
 
 def judge(talker: Process, source: str, listener: Process, ear: str) -> Account:
@@ -57,8 +64,8 @@ def judge(talker: Process, source: str, listener: Process, ear: str) -> Account:
     ]
     if invented:
         account.problems.append(f"{what}: {ranges(invented)} came and were not sent")
-    began = min((line["at"] for line in listener.all("hears", ear=ear)), default=float("inf"))
-    ended = min((line["at"] for line in listener.all("deaf", ear=ear)), default=float("inf"))
+    began = min((line["at"] for line in listener.all("hears", ear=ear)), default=inf)
+    ended = min((line["at"] for line in listener.all("deaf", ear=ear)), default=inf)
     if listener.killed or listener.frozen:
         ended = min(ended, max((line["at"] for line in got), default=began))
     came = {line["n"]: line["at"] for line in got}
@@ -66,8 +73,8 @@ def judge(talker: Process, source: str, listener: Process, ear: str) -> Account:
     for n, line in sent.items():
         if n in came or not began < line["at"]:
             continue
-        if line["at"] >= ended - SLACK and ended < float("inf"):
-            account.missed += 1  # the subscription's end has told it
+        if line["at"] >= ended - SLACK and ended < inf:
+            account.unheard += 1
         elif told(line, came, gaps):
             account.missed += 1
         else:
@@ -78,9 +85,9 @@ def judge(talker: Process, source: str, listener: Process, ear: str) -> Account:
 
 
 def told(line: Line, came: dict[int, float], gaps: list[float]) -> bool:
-    """Whether a gap was told from the sending of this to a moment after the next that came."""
-    after = min((at for n, at in came.items() if n > line["n"]), default=float("inf"))
-    return any(line["at"] - SLACK <= gap <= after + SLACK for gap in gaps)
+    """Whether a gap was told after this was sent, and before the next came. Times order the lines of one process."""
+    after = min((at for n, at in came.items() if n > line["n"]), default=inf)
+    return any(line["at"] - SLACK <= gap <= after for gap in gaps)
 
 
 def disorder(numbers: list[int]) -> Iterator[str]:
