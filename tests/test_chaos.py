@@ -10,6 +10,7 @@ import time
 import pytest
 import trio
 
+from chaos.__main__ import main
 from chaos.brokers import BROKERS
 from chaos.network import PREFIX, Network, in_network, ip, namespaces, remove_stale
 from chaos.process import Hung, Process, now
@@ -161,6 +162,12 @@ async def test_a_broker_is_killed_and_comes_back(broker: str) -> None:
     await in_network(body)
 
 
+@pytest.mark.chaos
+@pytest.mark.parametrize("name", ["example-typed", "example-without-power"])
+def test_the_example_holds_on_three_machines(name: str) -> None:
+    assert main(["--only", name]) == 0
+
+
 # What the accounts are worth: what was lost without a word is noticed, and what was told is not. These need no machines.
 
 
@@ -227,6 +234,13 @@ def test_numbers_are_told_in_runs() -> None:
     assert ranges(list(range(0, 40, 2))).endswith("14, ... (20 in all)")
 
 
-def test_a_machine_without_the_rights_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_the_rights_says_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert lacking() == ["the rights of root"]
+    monkeypatch.delenv("CI", raising=False)
+    assert main([]) == 3
+    assert "nothing was run: cannot make machines here, for want of the rights of root" in capsys.readouterr().err
+    monkeypatch.setenv("CI", "true")
+    assert main([]) == 1

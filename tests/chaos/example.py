@@ -89,7 +89,22 @@ async def example_interrupted(stage: Stage) -> None:
     answers = await start(stage, "answers", "answers.py")
     dialogue = await start(stage, "dialogue", "dialogue.py")
     front = await start(stage, "front", "front.py", "--text")
-    await front.wait_for_text("ready", within=30)
+    for process in (dialogue, answers):
+        await process.wait_for_text("the front is ready", within=30)
     front.interrupt()
+    await ends(stage, front, dialogue, answers)
+
+
+@scenario(brokers=("redis",))
+async def example_without_power(stage: Stage) -> None:
+    """The front's machine goes without a word: the other two end one lease later."""
+    answers = await start(stage, "answers", "answers.py")
+    dialogue = await start(stage, "dialogue", "dialogue.py")
+    front = await start(stage, "front", "front.py", "--text")
+    for process in (dialogue, answers):
+        await process.wait_for_text("the front is ready", within=30)
+    await front.type("how far away is the moon")
+    await front.wait_for_text("searching the catalogue")
+    await stage.network.machines["front"].cut()
+    front.kill()
     await ends(stage, dialogue, answers)
-    await front.wait(5)

@@ -65,15 +65,13 @@ def judge(talker: Process, source: str, listener: Process, ear: str) -> Account:
     if invented:
         account.problems.append(f"{what}: {ranges(invented)} came and were not sent")
     began = min((line["at"] for line in listener.all("hears", ear=ear)), default=inf)
-    ended = min((line["at"] for line in listener.all("deaf", ear=ear)), default=inf)
-    if listener.killed or listener.frozen:
-        ended = min(ended, max((line["at"] for line in got), default=began))
+    ended = listener.killed or listener.frozen or listener.all("deaf", ear=ear)
     came = {line["n"]: line["at"] for line in got}
     silent = []
     for n, line in sent.items():
         if n in came or not began < line["at"]:
             continue
-        if line["at"] >= ended - SLACK and ended < inf:
+        if ended and n > max(came, default=-1):
             account.unheard += 1
         elif told(line, came, gaps):
             account.missed += 1

@@ -9,7 +9,7 @@ import trio
 
 from trio_pipes import PipelineRunner, PipesError, RedisBus, Worker, WorkerChange
 
-__all__ = ["CHANNEL", "run"]
+__all__ = ["CHANNEL", "first", "run"]
 
 CHANNEL = "three-machines"
 
@@ -40,4 +40,11 @@ def run(worker: Worker, description: str | None) -> None:
     try:
         trio.run(serve, worker, parser.parse_args().url)
     except* PipesError as group:
-        sys.exit(f"{parser.prog}: {group.exceptions[0]}")
+        sys.exit(f"{parser.prog}: {first(group)}")
+
+
+def first(error: BaseException) -> BaseException:
+    """The first error in groups of groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
-from _program import CHANNEL
+from _program import CHANNEL, first
 from _words import SAID, SENTENCES
 
 from trio_pipes import (
@@ -162,4 +162,4 @@ if __name__ == "__main__":
         try:
             trio.run(main, parser.parse_args(), Path(folder))
         except* PipesError as group:
-            sys.exit(f"{parser.prog}: {group.exceptions[0]}")
+            sys.exit(f"{parser.prog}: {first(group)}")
