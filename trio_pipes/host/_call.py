@@ -27,7 +27,7 @@ from ._roster import Entry, Roster
 from ._worker import ask_worker
 
 if TYPE_CHECKING:
-    from ._registry import Registry
+    from ._registry import Membership, Registry
 
 __all__ = ["Call", "Shared"]
 
@@ -46,7 +46,7 @@ class Shared:
     readiness: Readiness
     told: Value[bool]
     """To end: no new workers."""
-    registry: Registry | None = None
+    membership: Membership | None = None
     """Of a runner that has a bus."""
     finished: int = 0
     failed: int = 0
@@ -92,8 +92,8 @@ class Call:
         error: BaseException | None = None
         try:
             with scope:
-                if shared.registry is not None:  # before its turn: those who start together get their names together
-                    await shared.registry.enlist(entry)
+                if shared.membership is not None:  # before its turn: those who start together get their names together
+                    await shared.membership.enlist(entry)
                 if before is not None and not before.is_set():
                     await before.wait()
                 started = True
@@ -117,8 +117,8 @@ class Call:
         shared.finished += 1
         shared.roster.remove(entry)
         shared.readiness.remove(entry.name, error)
-        if shared.registry is not None:
-            shared.registry.delist(entry.name)
+        if shared.membership is not None:
+            shared.membership.delist(entry.name)
         del self.hosted[entry]
         if entry.following is not None:
             entry.following.cancel(reason="its child has ended")
@@ -157,10 +157,10 @@ class Call:
     def _follow_parent(self, entry: Entry) -> None:
         """A parent on another runner: when the registry says that it is gone, its child is asked to end."""
         shared = self.shared
-        if entry.parent is not None and shared.registry is not None and shared.roster.get(entry.parent) is None:
+        if entry.parent is not None and shared.membership is not None and shared.roster.get(entry.parent) is None:
             assert self.nursery is not None
             entry.following = trio.CancelScope()
-            self.nursery.start_soon(self._until_gone, entry, entry.parent, entry.following, shared.registry)
+            self.nursery.start_soon(self._until_gone, entry, entry.parent, entry.following, shared.membership.registry)
 
     async def _until_gone(self, entry: Entry, parent: str, scope: trio.CancelScope, registry: Registry) -> None:
         with scope:
@@ -214,8 +214,8 @@ class Call:
                     await leave()  # noqa: ASYNC102
                 finally:
                     self._cancel_all()
-                    if self.shared.registry is not None:
-                        self.shared.registry.leave(self.nursery)
+                    if self.shared.membership is not None:
+                        self.shared.membership.leave(self.nursery)
             self.nursery.cancel_scope.cancel(reason=f"{self.shared.name} is over")
 
     async def _body(self, before: Iterable[Entry], ready: Callable[[], None]) -> None:
@@ -274,5 +274,5 @@ class _Status:
             self._entry.is_ready = True
             self._entry.may_follow.set()
             self._shared.readiness.add(self._entry.name)
-            if self._shared.registry is not None:
-                self._shared.registry.ready(self._entry.name)
+            if self._shared.membership is not None:
+                self._shared.membership.ready(self._entry.name)

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from ._bus import Bus
     from ._from_thread import RunnerFromThread, TaskFromThread
     from ._jobs import Job, JobGroup
-    from ._registry import Registry
+    from ._registry import Membership, Registry
     from ._workers._remote_ends import RemoteEnds
 
 __all__ = ["PipelineRunner", "RunnerStatistics"]
@@ -108,7 +108,7 @@ class PipelineRunner:
             signum for signum, wanted in ((signal.SIGINT, handle_sigint), (signal.SIGTERM, sigterm)) if wanted
         ]
         self._bus = None if bus is None else _checked(bus)
-        self._registry: Registry | None = None  # there is one where there is a bus
+        self._membership: Membership | None = None  # there is one where there is a bus
         self._ends: RemoteEnds | None = None
         self._grace = grace_period
         self._force_gc = force_gc
@@ -126,7 +126,7 @@ class PipelineRunner:
         self._restarts = 0
         self._shared = Shared(self.name, self._tell, self._observers, self._roster, self._readiness, self._told)
         if self._bus is not None:
-            self._make_registry(self._bus)
+            self._join(self._bus)
         self.add_workers(*workers)
 
     def __repr__(self) -> str:
@@ -146,26 +146,26 @@ class PipelineRunner:
             from ._bus import MemoryBus  # most pipelines send no messages
 
             self._bus = MemoryBus()
-            registry = self._make_registry(self._bus)
+            membership = self._join(self._bus)
             if self._calls:
-                registry.join_running(len(self._calls), [entry for call in self._calls for entry in call.hosted])
+                membership.join_running(len(self._calls), [entry for call in self._calls for entry in call.hosted])
                 self._hear_ends(self._bus).open_nowait()
         return self._bus
 
     @property
     def registry(self) -> Registry:
         """Which workers are up, here and on the other runners of the bus."""
-        if self._registry is None:
+        if self._membership is None:
             _ = self.bus
-        assert self._registry is not None
-        return self._registry
+        assert self._membership is not None
+        return self._membership.registry
 
-    def _make_registry(self, bus: Bus) -> Registry:
-        from ._registry import Registry  # as the bus
+    def _join(self, bus: Bus) -> Membership:
+        from ._registry import Membership  # as the bus
 
-        registry = Registry(bus, self.name, self.runner_id, self._lost, self._found_elsewhere)
-        self._registry = self._shared.registry = registry
-        return registry
+        made = Membership(bus, self.name, self.runner_id, self._lost, self._found_elsewhere)
+        self._membership = self._shared.membership = made
+        return made
 
     def _found_elsewhere(self, name: str) -> None:
         if self._roster.get(name) is None:  # where it is, that one is waited for
@@ -271,8 +271,8 @@ class PipelineRunner:
                 self._enter(call)
                 try:
                     async with self._open_bus():
-                        if self._registry is not None:
-                            await self._registry.open()
+                        if self._membership is not None:
+                            await self._membership.open()
                         try:
                             await call.serve(
                                 lambda nursery: self._begin(call, signals, nursery),
@@ -280,8 +280,8 @@ class PipelineRunner:
                                 lambda: self._hand_over_observers(call),
                             )
                         finally:
-                            if self._registry is not None:  # perhaps since this call has been open
-                                await self._registry.close()  # noqa: ASYNC102  (shielded, with a deadline)
+                            if self._membership is not None:  # perhaps since this call has been open
+                                await self._membership.close()  # noqa: ASYNC102  (shielded, with a deadline)
                 finally:
                     self._leave(call)
         except BaseException as exc:
@@ -332,8 +332,8 @@ class PipelineRunner:
     def _begin(self, call: Call, signals: Signals, nursery: trio.Nursery) -> list[Entry]:
         """A call's nursery is open: gives the workers that it starts with."""
         signals.read_in(nursery)
-        if self._registry is not None:
-            self._registry.serve_in(nursery)
+        if self._membership is not None:
+            self._membership.serve_in(nursery)
         before = [call.own] if call.own is not None else []
         if self._calls[0] is call:
             self._observers.open(nursery)
@@ -515,8 +515,10 @@ class PipelineRunner:
         for name in names:
             check_name(f"{self.name}.wait_ready(name", name, "the name of a worker")
         wanted = names or tuple(entry.name for entry in self._roster)
-        if self._registry is not None:
-            wanted = tuple(name for name in wanted if self._roster.get(name) or not self._registry.is_ready(name))
+        if self._membership is not None:
+            wanted = tuple(
+                name for name in wanted if self._roster.get(name) or not self._membership.registry.is_ready(name)
+            )
         is_over = self._has_run.value and not self._calls
         missing = is_over and any(self._roster.get(name) is None for name in wanted)
         with self._home.waiting("wait_ready"):

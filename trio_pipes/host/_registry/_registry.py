@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import count
-from typing import Any, Protocol
 
 import attrs
 import trio
 
-from trio_pipes._base import TransitionError, check_flag, check_name, is_default_name, refuse
-from trio_pipes.host._bus import Bus, MemoryBus
+from trio_pipes._base import TransitionError, check_flag, check_name, refuse
 
 from ._directory import Directory
-from ._in_process import InProcess
 from ._info import WorkerInfo
-from ._over_broker import OverBroker
 from ._watch import WorkerWatch
 
 __all__ = ["Registry"]
@@ -27,17 +22,6 @@ class _Wait:
     over: trio.Event = attrs.field(factory=trio.Event)
 
 
-class Hosted(Protocol):
-    """A worker of the runner, as its roster has it."""
-
-    @property
-    def worker(self) -> Any: ...
-
-    name: str
-    parent: str | None
-    is_ready: bool
-
-
 class Registry:
     """Which workers are up, on this runner and on the others of its bus. Get it as `runner.registry`.
 
@@ -47,29 +31,22 @@ class Registry:
 
     def __init__(
         self,
-        bus: Bus,
         runner: str,
         runner_id: str,
-        lost: Callable[[str, Exception], None],
+        change: Callable[[WorkerInfo], None],
         found: Callable[[str], None],
     ) -> None:
         self._runner = runner
         self._runner_id = runner_id
+        self._change = change  # one of its own workers
         self._found = found  # told of each worker elsewhere that is ready
         self._local: dict[str, WorkerInfo] = {}
         self._remote = Directory(self._note)
-        self._lives = count(1)
         self._by_name: dict[str, dict[WorkerWatch, None]] = {}
         self._of_all: dict[WorkerWatch, None] = {}
         self._waits: dict[_Wait, None] = {}
-        self._calls = 0
-        self._opening = trio.Lock()
+        self._is_up = False
         self._has_ended = False
-        self._reach: InProcess | OverBroker
-        if isinstance(bus, MemoryBus):
-            self._reach = InProcess(bus, runner, runner_id, self._remote)
-        else:
-            self._reach = OverBroker(bus, runner, runner_id, self._remote, lost)
 
     def __repr__(self) -> str:
         return f"<registry of {self._runner}: {len(self._local)} workers here, {len(self.remote)} elsewhere>"
@@ -113,7 +90,7 @@ class Registry:
     @property
     def runners(self) -> tuple[str, ...]:
         """The `runner_id` of each runner that is up, this one first."""
-        return (*((self._runner_id,) if self._calls else ()), *self._remote.runners)
+        return (*((self._runner_id,) if self._is_up else ()), *self._remote.runners)
 
     # -- waited for
 
@@ -191,92 +168,16 @@ class Registry:
         if info is None:
             raise refuse(f"{self._runner}.registry.set_active(name", name, "the name of a worker of this runner")
         if info.active is not active:
-            self._put(attrs.evolve(info, active=active))
+            self._change(attrs.evolve(info, active=active))
 
-    # -- what the runner does
+    # -- what its runner's membership does
 
-    async def open(self) -> None:
-        """A call of `run` begins; the first meets the other registries. Raises `DuplicateName` and `BusError`."""
-        async with self._opening:
-            if not self._calls:
-                await self._reach.open()
-                self._has_ended = False
-            self._calls += 1
-
-    async def close(self) -> None:
-        """A call of `run` is over; with the last, the registry has left the bus."""
-        with trio.CancelScope(shield=True):  # what is waited for has deadlines
-            async with self._opening:
-                self._calls -= 1
-                if not self._calls:
-                    self._end()
-                    await self._reach.close()
-
-    def join_running(self, calls: int, entries: Iterable[Hosted]) -> None:
-        """The runner, which is running already, has been asked for its own bus in the process."""
-        assert isinstance(self._reach, InProcess)
-        self._reach.join()
-        self._calls = calls
-        for entry in entries:
-            if not is_default_name(entry.name):
-                self._reach.hold_nowait(entry.name)
-            self._add(entry)
+    def _begin(self) -> None:
+        self._is_up, self._has_ended = True, False
 
     def _end(self) -> None:
-        self._has_ended = True
+        self._is_up, self._has_ended = False, True
         for wait in self._waits:
             wait.over.set()
         for watch in {*self._of_all, *(it for there in self._by_name.values() for it in there)}:
             watch.end()
-
-    def serve_in(self, nursery: trio.Nursery) -> None:
-        """The nursery of a call is open: its tasks may be there, until `leave`."""
-        self._reach.serve_in(nursery)
-
-    def leave(self, nursery: trio.Nursery) -> None:
-        """The nursery of a call is about to close."""
-        self._reach.leave(nursery)
-
-    async def enlist(self, entry: Hosted) -> None:
-        """A worker is to run: own its name. Raises `DuplicateName`, and `BusError` when the broker is away for long."""
-        if entry.name in self._local:
-            return
-        if not is_default_name(entry.name):
-            await self._reach.hold(entry.name)
-        self._add(entry)
-
-    def _add(self, entry: Hosted) -> None:
-        worker = entry.worker
-        inner = getattr(worker, "worker", worker) if getattr(worker, "makes_again", False) else worker
-        self._put(
-            WorkerInfo(
-                name=entry.name,
-                runner=self._runner_id,
-                ready=entry.is_ready,
-                active=getattr(inner, "is_active", True) is not False,
-                parent=entry.parent,
-                kind=type(inner).__name__,
-                life=next(self._lives),
-                is_local=True,
-            )
-        )
-
-    def ready(self, name: str) -> None:
-        """A worker has said that it is ready."""
-        info = self._local.get(name)
-        if info is not None:
-            self._put(attrs.evolve(info, ready=True))
-
-    def _put(self, info: WorkerInfo) -> None:
-        self._local[info.name] = info
-        if not is_default_name(info.name):
-            self._reach.put(info)
-        self._note(info, None)
-
-    def delist(self, name: str) -> None:
-        """A worker has ended."""
-        info = self._local.pop(name, None)
-        if info is not None:
-            if not is_default_name(name):
-                self._reach.remove(name)
-            self._note(info, "it has ended")
