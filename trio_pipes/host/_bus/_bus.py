@@ -26,7 +26,7 @@ from trio.lowlevel import Task, cancel_shielded_checkpoint, checkpoint_if_cancel
 from trio_pipes._base import ConfigurationError, are_classes, check_count, check_name, refuse
 
 from ._listener import Listener
-from ._messages import BusMessage, SystemMessage
+from ._messages import BusGap, BusMessage, SystemMessage
 from ._subscription import CROWDED, FULL, Overflow, Subscription
 
 __all__ = ["Bus", "BusStatistics", "topic_of"]
@@ -67,7 +67,7 @@ def _wants(types: tuple[type[BusMessage], ...], cls: type[BusMessage]) -> bool:
     if cls.internal:
         types = tuple([one for one in types if one.internal])
         return bool(types) and issubclass(cls, types)
-    return not types or issubclass(cls, types)
+    return not types or issubclass(cls, (BusGap, *types))
 
 
 class Bus:
