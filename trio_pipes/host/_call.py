@@ -24,7 +24,7 @@ from ._observers import Observers
 from ._readiness import Readiness
 from ._restart import pipeline_task_of
 from ._roster import Entry, Roster
-from ._worker import ask_worker
+from ._worker import ask_worker, inner
 
 if TYPE_CHECKING:
     from ._registry import Membership, Registry
@@ -127,7 +127,7 @@ class Call:
         entry.may_follow.set()
         self._fewer.unpark_all()  # before anything that runs the code of others
         parent = None if entry.parent is None else shared.roster.get(entry.parent)
-        if parent is not None and (tell := getattr(parent.worker, "_child_over", None)) is not None:
+        if parent is not None and (tell := getattr(inner(parent.worker), "_child_over", None)) is not None:
             tell()
         for child in reversed(shared.roster.children_of(entry.name)):
             if not child.is_told:
@@ -173,7 +173,7 @@ class Call:
     def _told_to_parent(self, entry: Entry, error: Exception) -> bool:
         """Whether the error has been given to the worker's parent, which says what becomes of it."""
         parent = None if entry.parent is None else self.shared.roster.get(entry.parent)
-        take = getattr(parent.worker, "_child_failed", None) if parent is not None else None
+        take = getattr(inner(parent.worker), "_child_failed", None) if parent is not None else None
         return take is not None and take(entry.name, error)
 
     def ask(self, entry: Entry, request: str, reason: str | None) -> None:

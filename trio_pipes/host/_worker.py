@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ._bus import Bus
     from ._registry import Registry
 
-__all__ = ["Host", "Worker", "ask_worker", "check_is_worker"]
+__all__ = ["Host", "Worker", "ask_worker", "check_is_worker", "inner"]
 
 
 @runtime_checkable
@@ -83,6 +83,12 @@ class Host(Protocol):
     def _children_of(self, name: str) -> tuple[Worker, ...]: ...
     def _ask_children(self, name: str, request: str, reason: str | None) -> None: ...
     def _parent_of(self, name: str) -> str | None: ...
+
+
+def inner(worker: Worker) -> Worker:
+    """The worker itself, where this one makes it, and again when it fails."""
+    made: Worker = getattr(worker, "worker", worker) if getattr(worker, "makes_again", False) else worker
+    return made
 
 
 def ask_worker(worker: Worker, request: str, reason: str | None) -> None:

@@ -231,7 +231,7 @@ def test_what_comes_is_in_order_once_and_the_rest_is_told(seed, window, loss, tw
 
     async def main() -> None:
         front, dialogue = Front(window=window, timeout=None, flush_timeout=30.0), Dialogue(window=window)
-        with trio.fail_after(1e5):
+        with trio.fail_after(2000):
             async with over_medium(seed) as medium:
                 medium.tells_gaps = False
                 medium.lose = lambda message, bus: isinstance(message, words) and medium.random.random() < loss

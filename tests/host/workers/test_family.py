@@ -5,7 +5,7 @@ import trio
 
 from bus_kit import open_medium
 from hosting import errors_in
-from trio_pipes import BaseWorker, ConfigurationError, PipelineRunner, worker_ready
+from trio_pipes import BaseWorker, ConfigurationError, PipelineRunner, Restart, worker_ready
 from trio_pipes.testing import cancel_at_every_checkpoint, nothing_left
 from workers_kit import Data, Notes, hosted
 
@@ -228,3 +228,35 @@ def test_a_family_cancelled_at_each_step_leaves_nothing() -> None:
         await cancel_at_every_checkpoint(scenario)
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+async def test_a_worker_that_is_made_again_is_on_the_bus_again(autojump_clock) -> None:
+    made = []
+
+    def make() -> Breaks:
+        made.append(Breaks("again"))
+        return made[-1]
+
+    async with hosted(Restart(make), Notes("a")) as runner:
+        for n in range(3):
+            await runner.bus.send(Data(n, target="again"))
+            await trio.sleep(1)
+        assert len(made) == 4
+        made[-1].stop_when_done()
+        await trio.sleep(1)
+        assert not await runner.bus.send(Data(target="again"))
+
+
+async def test_a_parent_that_is_made_again_has_its_hooks(autojump_clock) -> None:
+    parents = []
+
+    def make() -> Parent:
+        parents.append(Parent("parent"))
+        return parents[-1]
+
+    async with hosted(Restart(make), Notes("a")) as runner:
+        parents[0].add_workers(Breaks("child"))
+        await runner.wait_ready("child")
+        await runner.bus.send(Data(1, target="child"))
+        await trio.sleep(1)
+        assert parents[0].log[-1] == "child failed: broken"

@@ -155,7 +155,8 @@ class BusBridge(FrameProcessor):
             while self._links.get(name) is link and not link.number:
                 message = BridgeOpen(serial=link.serial, bridge=self.name, window=self._window, target=name)
                 if not await self.send(message) and not self._bus.crosses:
-                    await self.push_error(f"{self.name}: {name!r} runs no BridgedPipeline")
+                    if self._registry.is_ready(name):
+                        await self.push_error(f"{self.name}: {name!r} runs no BridgedPipeline")
                     return
                 with trio.move_on_after(AGAIN):
                     while not link.number and self._links.get(name) is link:
@@ -169,10 +170,15 @@ class BusBridge(FrameProcessor):
                 if not link.number:
                     continue
                 if trio.current_time() - link.heard > self._bus.lease:
-                    self._forget(link.peer)
-                    self.spawn(self._open, link.peer, trio.CancelScope())
+                    self._begin_again(link)
                 else:
                     await link.keep()
+
+    def _begin_again(self, link: Link) -> None:
+        """This link does not work any more, and the registry may not have noticed anything."""
+        if self._links.get(link.peer) is link:
+            self._forget(link.peer)
+            self.spawn(self._open, link.peer, trio.CancelScope())
 
     def _forget(self, name: str) -> None:
         link = self._links.pop(name, None)
@@ -221,7 +227,7 @@ class BusBridge(FrameProcessor):
                 try:
                     await link.send(frame, direction, 0)
                 except LinkDown:
-                    self._forget(link.peer)
+                    self._begin_again(link)
                     continue
                 return
         if scope.cancelled_caught:
@@ -327,4 +333,4 @@ class BusBridge(FrameProcessor):
 
     def closed_by_peer(self, link: Link) -> None:
         """It is over there."""
-        self._forget(link.peer)
+        self._begin_again(link)

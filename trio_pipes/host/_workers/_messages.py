@@ -16,8 +16,8 @@ __all__ = ["CancelMessage", "EndMessage", "QueueFrameMessage"]
 
 @on_wire("trio_pipes.worker.end")
 @attrs.define(eq=False)
-class EndMessage(SystemMessage):
-    """Finish what was accepted, then end.
+class EndMessage(DataMessage):
+    """Finish what was accepted, then end. It comes behind the data that its sender sent before, and is never dropped.
 
     Without a target it is for every runner of the bus. With the id of a runner as target it is for that runner, or,
     where `worker` is given, for its worker of that name. With the name of a worker it is for that worker.
@@ -33,7 +33,7 @@ class EndMessage(SystemMessage):
 @on_wire("trio_pipes.worker.cancel")
 @attrs.define(eq=False)
 class CancelMessage(SystemMessage):
-    """End now. For whom it is: as with `EndMessage`."""
+    """End now: it overtakes data. For whom it is: as with `EndMessage`."""
 
     internal: ClassVar[bool] = True
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
-from .._bus import SystemMessage
+from trio_pipes._base import BusError
+
 from ._activation import Activation
 from ._asking import Asking
 from ._mailbox import Mailbox
@@ -97,18 +98,17 @@ class Presence:
         return 0 if self._mailbox is None else self._mailbox.statistics().waiting
 
     def _take(self, message: BusMessage) -> bool:
-        if isinstance(message, SystemMessage):
-            if isinstance(message, Order):
-                self._follow(message)
-                return True
-            if isinstance(message, ActivationAnswer | ConfirmMessage):
-                self._asking.take(message)
-                return True
-            if isinstance(message, EndMessage | CancelMessage):
-                if message.target is not None and message.worker is None:
-                    request = self._owner.cancel if isinstance(message, CancelMessage) else self._owner.stop_when_done
-                    request(message.reason)
-                return True
+        if isinstance(message, Order):
+            self._follow(message)
+            return True
+        if isinstance(message, ActivationAnswer | ConfirmMessage):
+            self._asking.take(message)
+            return True
+        if isinstance(message, EndMessage | CancelMessage):
+            if message.target is not None and message.worker is None:
+                request = self._owner.cancel if isinstance(message, CancelMessage) else self._owner.stop_when_done
+                request(message.reason)
+            return True
         if self._owner.take(message):
             return True
         self.dropped += not self.activation.active
@@ -148,7 +148,10 @@ class Presence:
 
     async def _send(self, message: BusMessage) -> bool:
         message.source = self.activation.name
-        return await self._owner.runner.bus.send(message)
+        try:
+            return await self._owner.runner.bus.send(message)
+        except BusError:
+            return True  # the broker is away, and nobody knows who is there: it is sent again
 
     def _knows(self, name: str) -> bool:
         runner = self._owner.runner
