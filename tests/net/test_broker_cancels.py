@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import trio
+import trio.testing
 
 from net_kit import Broker
 
@@ -13,10 +14,13 @@ async def test_names_are_given_back_also_when_whoever_does_it_is_cancelled(pipes
     async with broker.bus() as one, broker.bus() as two:
         assert await one.claim(["a", "b"], "me") == {}
         broker.pause()
-        with trio.move_on_after(0.5) as scope:
-            await one.release(["a"], "me")
-        assert scope.cancelled_caught
-        broker.go_on()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.renew, "me")  # one command at a time: the other one waits behind it
+            await trio.testing.wait_all_tasks_blocked()
+            with trio.move_on_after(0.5) as scope:
+                await one.release(["a"], "me")
+            assert scope.cancelled_caught
+            broker.go_on()
         await trio.sleep(1)
         assert await one.renew("me") == set()
         assert await two.claim(["a"], "other") == {}
