@@ -123,6 +123,9 @@ class PostgresLink(BrokerLink):
         large = [parcel for parcel in parcels if parcel.row is not None]
         notify = ([parcel.channel for parcel in parcels], [parcel.payload for parcel in parcels])
         with border(self._dsn):
+            if not large and len(parcels) == 1:
+                await self._connection.execute("SELECT pg_notify($1, $2)", parcels[0].channel, parcels[0].payload)
+                return
             if not large:
                 await self._connection.execute(self._tables.notify, *notify)
                 return
@@ -162,7 +165,7 @@ class PostgresLink(BrokerLink):
                 await self._connection.execute("SELECT 1")
 
     async def claim(self, names: Sequence[str], owner: str, lease: float) -> dict[str, str]:
-        """Give all these names to `owner` and begin its lease anew; or none, and say who has some."""
+        """Begin the lease of `owner` anew, and give it all these names; or none, and say who has some."""
         with border(self._dsn):
             params = {"names": list(names), "owner": owner, "lease": lease}
             return dict(await self._connection.execute_all(self._tables.claim, params))

@@ -97,7 +97,7 @@ class Tables:
             f" WITH taken AS (SELECT n.name, n.owner FROM {names} AS n JOIN {leases} AS l USING (owner)"
             "   WHERE n.name = ANY(%(names)s::text[]) AND n.owner <> %(owner)s AND l.until > clock_timestamp()),"
             f" leased AS (INSERT INTO {leases} SELECT %(owner)s, clock_timestamp() + make_interval(secs => %(lease)s)"
-            "   WHERE NOT EXISTS (SELECT FROM taken) ON CONFLICT (owner) DO UPDATE SET until = excluded.until),"
+            "   ON CONFLICT (owner) DO UPDATE SET until = excluded.until),"
             f" given AS (INSERT INTO {names} SELECT DISTINCT name, %(owner)s FROM unnest(%(names)s::text[]) AS name"
             "   WHERE NOT EXISTS (SELECT FROM taken) ON CONFLICT (name) DO UPDATE SET owner = excluded.owner)"
             " SELECT name, owner FROM taken"
