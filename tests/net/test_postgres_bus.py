@@ -26,7 +26,7 @@ from trio_pipes.host import Subscription
 from trio_pipes.net import PostgresBus
 from trio_pipes.net._postgres_link import link_postgres
 from trio_pipes.net._postgres_tables import Tables
-from trio_pipes.testing import check_bus
+from trio_pipes.testing import Attempt, cancel_at_every_checkpoint, check_bus
 
 pytestmark = pytest.mark.server
 
@@ -342,6 +342,29 @@ async def test_blocks_cancelled_at_random_leave_nothing(channel: str) -> None:
         query = "SELECT count(*) FROM pg_stat_activity WHERE query ~ $1 AND pid <> pg_backend_pid()"
         with trio.fail_after(5):
             while await connection.execute(query, channel) != [(0,)]:  # noqa: ASYNC110
+                await trio.sleep(0.02)
+
+
+async def test_cancelled_at_every_step(channel: str) -> None:
+    name = f"test_{token_hex(6)}"
+    dsn = f"{DSN}?application_name={name}"
+
+    async def scenario(attempt: Attempt) -> None:
+        with trio.fail_after(20):
+            async with PostgresBus(dsn, channel=channel) as one, PostgresBus(dsn, channel=channel) as two:
+                async with two.subscribe("bob") as bob:
+                    await one.claim(["a"], "runner-1")
+                    await one.send(Note(n=1, text="x" * 10_000))
+                    assert await notes(bob, 1) == ([1], [])
+                    await one.renew("runner-1")
+                    await one.release(None, "runner-1")
+
+    steps = await cancel_at_every_checkpoint(scenario, stride=3)
+    assert steps > 20
+    async with connect_postgres(HERE) as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
+        with trio.fail_after(5):
+            while await connection.execute(query, name) != [(0,)]:  # noqa: ASYNC110
                 await trio.sleep(0.02)
 
 

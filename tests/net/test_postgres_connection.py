@@ -13,6 +13,7 @@ import trio
 
 from postgres_kit import DSN, PASSWORD, PASSWORD_IN_URL, Cluster, cluster, need_postgres, running_cluster
 from trio_pipes._base._postgres import Notification, PostgresConnection, connect_postgres, parse_dsn
+from trio_pipes.testing import Attempt, cancel_at_every_checkpoint
 
 pytestmark = pytest.mark.server
 
@@ -525,3 +526,32 @@ async def test_wrong_password_wrong_certificate_no_database(guarded: tuple[Clust
         shown = "".join(traceback.format_exception(raised.value))
         for secret in (PASSWORD, PASSWORD_IN_URL, wrong):
             assert secret not in shown
+
+
+# -- cancelled at every step
+
+
+def test_cancelled_at_every_step(channel: str) -> None:
+    need_postgres()
+    name = f"test_{token_hex(6)}"
+    dsn = parse_dsn("test(dsn", f"{DSN}?application_name={name}")
+
+    async def scenario(attempt: Attempt) -> None:
+        with trio.fail_after(20):
+            async with connect_postgres(dsn) as connection, connect_postgres(dsn) as other:
+                await connection.execute(f'LISTEN "{channel}"')
+                async with connection.transaction():
+                    await connection.execute("SELECT 1")
+                    await other.execute("SELECT pg_notify($1, 'x')", channel)
+                assert await connection.notifications() == [Notification(channel, "x")]
+                await connection.execute_all("SELECT 1; SELECT 2")
+
+    async def main() -> int:
+        steps = await cancel_at_every_checkpoint(scenario)
+        async with connect_postgres(HERE) as connection:
+            query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
+            while await connection.execute(query, name) != [(0,)]:  # noqa: ASYNC110 # another process
+                await trio.sleep(0.01)
+        return steps
+
+    assert trio.run(main) > 20
