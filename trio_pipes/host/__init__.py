@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from ._from_thread import RunnerFromThread, TaskFromThread
     from ._jobs import Job, JobGroup, JobOut, JobRequest, JobServerStatistics, JobStream, job
-    from ._registry import Registry, WorkerChange, WorkerEvent, WorkerInfo, WorkerWatch
+    from ._registry import Registry, RegistryStatistics, WorkerChange, WorkerEvent, WorkerInfo, WorkerWatch
     from ._workers import BaseWorker, BaseWorkerStatistics, CancelMessage, EndMessage, QueueFrameMessage, worker_ready
 else:
     __getattr__ = on_first_access(
@@ -54,6 +54,7 @@ else:
             ),
             "._registry": (
                 "Registry",
+                "RegistryStatistics",
                 "WorkerChange",
                 "WorkerEvent",
                 "WorkerInfo",
@@ -105,6 +106,7 @@ __all__ = [
     "PipelineTask",
     "QueueFrameMessage",
     "Registry",
+    "RegistryStatistics",
     "Restart",
     "RunnerFromThread",
     "RunnerStatistics",

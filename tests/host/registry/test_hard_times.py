@@ -3,6 +3,7 @@
 import random
 from contextlib import asynccontextmanager, suppress
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -289,6 +290,14 @@ async def test_b4_a_slow_watch_is_told_the_newest_state(autojump_clock) -> None:
                 await trio.sleep(1)
         assert [(event.kind.value, event.worker.name) for event in first] == [("ready", "a"), ("ready", "b")]
         assert len(events._pending) == 2
+        assert attrs.asdict(runner.registry.statistics()) == {
+            "local": 2,
+            "remote": 0,
+            "ready": 2,
+            "runners": 1,
+            "watches": 1,
+            "waiting": 0,
+        }
         later = [await anext(events), await anext(events)]
         assert {(event.kind.value, event.worker.name) for event in later} == {("back", "a"), ("back", "b")}
         with trio.move_on_after(1) as scope:

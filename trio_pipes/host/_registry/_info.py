@@ -6,7 +6,7 @@ from enum import Enum
 
 import attrs
 
-__all__ = ["WorkerChange", "WorkerEvent", "WorkerInfo"]
+__all__ = ["RegistryStatistics", "WorkerChange", "WorkerEvent", "WorkerInfo"]
 
 
 @attrs.frozen
@@ -55,3 +55,21 @@ class WorkerEvent:
     def is_gone(self) -> bool:
         """Whether it is there no more."""
         return self.kind is WorkerChange.GONE
+
+
+@attrs.frozen
+class RegistryStatistics:
+    """A registry at one moment."""
+
+    local: int
+    """Workers of its own runner."""
+    remote: int
+    """Workers of other runners."""
+    ready: int
+    """Of both, those that are ready."""
+    runners: int
+    """Runners that are up, its own included."""
+    watches: int
+    """Open blocks of `watch`."""
+    waiting: int
+    """Calls of `wait_ready` that wait."""

@@ -10,7 +10,7 @@ import trio
 from trio_pipes._base import TransitionError, check_flag, check_name, refuse
 
 from ._directory import Directory
-from ._info import WorkerInfo
+from ._info import RegistryStatistics, WorkerInfo
 from ._watch import WorkerWatch
 
 __all__ = ["Registry"]
@@ -91,6 +91,18 @@ class Registry:
     def runners(self) -> tuple[str, ...]:
         """The `runner_id` of each runner that is up, this one first."""
         return (*((self._runner_id,) if self._is_up else ()), *self._remote.runners)
+
+    def statistics(self) -> RegistryStatistics:
+        """Counts at this moment."""
+        workers = self.workers
+        return RegistryStatistics(
+            local=len(self._local),
+            remote=len(workers) - len(self._local),
+            ready=sum(info.ready for info in workers),
+            runners=len(self.runners),
+            watches=len(self._watches()),
+            waiting=len(self._waits),
+        )
 
     # -- waited for
 
@@ -179,5 +191,8 @@ class Registry:
         self._is_up, self._has_ended = False, True
         for wait in self._waits:
             wait.over.set()
-        for watch in {*self._of_all, *(it for there in self._by_name.values() for it in there)}:
+        for watch in self._watches():
             watch.end()
+
+    def _watches(self) -> set[WorkerWatch]:
+        return {*self._of_all, *(it for there in self._by_name.values() for it in there)}
