@@ -4,6 +4,7 @@ import logging
 import random
 from itertools import pairwise
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -434,6 +435,42 @@ async def test_a_damaged_message_of_a_known_peer_is_a_gap(autojump_clock) -> Non
         gap = await at_a.receive()
         assert (type(gap), gap.peer, gap.missed) == (BusGap, "0000beef", 1)
         assert "0000beef" in str(one.statistics().last_error)
+
+
+# Processes need not list the same classes. What some of them tell each other is no gap to the others.
+async def test_a_broadcast_of_a_class_that_is_not_listed_here_is_none_of_our_business(autojump_clock) -> None:
+    broker = Broker()
+    async with broker.bus() as one, one.subscribe("a") as at_a:
+        sealer = Sealer("tests", "0000beef")
+        strange = msgspec.msgpack.encode(("acme.unheard-of", 1, {}))
+        broker.inject(sealer.seal(None, strange))
+        broker.inject(sealer.seal("a", strange), topic="a")
+        gap = await at_a.receive()
+        assert (type(gap), gap.peer, gap.missed) == (BusGap, "0000beef", 1), "it was for us"
+        await trio.sleep(1)
+        found = one.statistics()
+        assert (at_a.statistics().waiting_system, found.unknown, found.unreadable) == (0, 1, 1)
+
+
+async def test_closing_turns_away_who_still_waits(autojump_clock) -> None:
+    broker = Broker()
+    async with trio.open_nursery() as nursery:
+        async with broker.bus(lease=1000.0) as one:
+            broker.refuses = "no"
+            broker.cut()
+            await trio.sleep(0.1)
+            since = trio.current_time()
+
+            async def fails(what: object, *args: object) -> None:
+                with pytest.raises(BusError, match="closed|not open"):
+                    await what(*args)  # type: ignore[operator]
+                assert trio.current_time() == since
+
+            nursery.start_soon(fails, one.send, Note(target="b"))
+            nursery.start_soon(fails, one.send, Shout())
+            nursery.start_soon(fails, one.claim, ["n"], "me")
+            nursery.start_soon(fails, one.subscribe("x").__aenter__)
+            await trio.testing.wait_all_tasks_blocked()
 
 
 async def test_messages_of_another_channel_are_not_heard(autojump_clock) -> None:

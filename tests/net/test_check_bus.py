@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from net_kit import Broker, FakeBus, FakeLink
-from trio_pipes import BusMessage, ConfigurationError, MemoryBus, Subscription, SystemMessage
+from trio_pipes import BusError, BusMessage, ConfigurationError, MemoryBus, Subscription, SystemMessage
 from trio_pipes.net._broker_link import BrokerLink
 from trio_pipes.testing import RuleBroken, check_bus
 from trio_pipes.testing._bus_rules import BUS_RULES
@@ -129,7 +129,7 @@ class DropsLarge(Mistaken):
 
 class LosesAtClosing(Mistaken):
     async def _stop_keeper(self) -> None:
-        self._outbox.clear()
+        self._outbox.clear(BusError("lost"))
         await super()._stop_keeper()
 
 

@@ -157,6 +157,10 @@ class Codec:
             text = f"{what} from {shown(peer)} cannot be read: {shown(unfit.why, 400)}"
             raise WireError(text, peer=peer, tag=unfit.tag, field=where or None) from unfit.__cause__
 
+    def knows(self, tag: str) -> bool:
+        """Whether a class with this tag is listed in this process."""
+        return find_tag(tag) is not None
+
     def _checked(self, data: bytes | bytearray | memoryview) -> bytes:
         if not isinstance(data, bytes | bytearray | memoryview):
             raise Unfit(f"it is {shown(data, 40)}, expected bytes")

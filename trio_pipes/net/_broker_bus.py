@@ -75,8 +75,13 @@ class _Request:
     """Something to be asked of the broker, on this connection or the next."""
 
     do: Callable[[BrokerLink], Awaitable[Any]]
-    done: trio.Event | None = attrs.field(factory=trio.Event)
+    done: trio.Event = attrs.field(factory=trio.Event)
     result: Outcome[Any] | None = None
+
+    def answer(self, result: Outcome[Any]) -> None:
+        """For whoever waits for it, if anybody does."""
+        self.result = result
+        self.done.set()
 
 
 class BrokerBus(Bus):
@@ -123,6 +128,7 @@ class BrokerBus(Bus):
         self._connections = 0
         self._gaps = 0
         self._duplicates = 0
+        self._unknown = 0
         self._unreadable = 0
         self._last_error: str | None = None
         self._told_peers: set[str] = set()
@@ -154,7 +160,11 @@ class BrokerBus(Bus):
                 yield
             except BaseException as exc:  # noqa: ASYNC103, BLE001  (raised again below: alone, and not in the nursery's group)
                 error = exc
-            unsent = await self._leave_block(home)
+            try:
+                unsent = await self._leave_block(home)
+            finally:
+                if home is self._keeper_home:  # a fault of ours: what is shielded must not outlast it
+                    self._keeper.cancel()
         if unsent:
             lost = BusError(
                 f"{unsent} messages were not taken by {self._where} before the bus was closed: {self._last_error}"
@@ -204,10 +214,13 @@ class BrokerBus(Bus):
         if self._homes or self._keeper_home is not None:
             return 0
         await self._drop_link()
+        closed = BusError(f"{self!r} was closed")
         for subscription in tuple(self._subscriptions):
-            subscription.fail(BusError(f"{self!r} was closed"))
+            subscription.fail(closed)
+        for request in self._requests:
+            request.answer(Error(closed))
         self._requests.clear()
-        return self._outbox.clear()
+        return self._outbox.clear(closed)
 
     async def _stop_keeper(self) -> None:
         """When it has sent what there is, if nobody else can; and else when its command has been answered."""
@@ -366,12 +379,11 @@ class BrokerBus(Bus):
 
     async def _ask_one(self, link: BrokerLink, request: _Request) -> None:
         try:
-            request.result = Value(await request.do(link))
+            result: Outcome[Any] = Value(await request.do(link))
         except Refused as exc:
-            request.result = Error(BusError(f"{self._where} refused: {exc}"))
+            result = Error(BusError(f"{self._where} refused: {exc}"))
         self._requests.pop(request, None)
-        if request.done is not None:
-            request.done.set()
+        request.answer(result)
 
     async def _ask(self, do: Callable[[BrokerLink], Awaitable[T]]) -> T:
         """Have it asked, on this connection or the next, and give the answer."""
@@ -381,7 +393,6 @@ class BrokerBus(Bus):
         self._asking.unpark()
         try:
             with trio.move_on_after(self._send_timeout):
-                assert request.done is not None
                 await request.done.wait()
         finally:
             self._requests.pop(request, None)
@@ -463,6 +474,9 @@ class BrokerBus(Bus):
         try:
             message = self._codec.decode(envelope.body, peer=origin)
         except WireError as exc:
+            if topic is None and exc.tag is not None and not self._codec.knows(exc.tag):
+                self._unknown += 1  # to all, of a class that nobody here can have asked for
+                return
             self._note_unreadable(origin, str(exc))
             self._tell_gap(BusGap(peer=origin, missed=1), topic)
             return
@@ -500,6 +514,7 @@ class BrokerBus(Bus):
         with trio.move_on_after(self._send_timeout):
             while topic not in self._attended:
                 await self._waiting.park()
+                self._refuse_closed()
             return
         raise self._away()
 
@@ -526,7 +541,7 @@ class BrokerBus(Bus):
 
     def _give_back(self, names: list[str], owner: str) -> None:
         if self._homes:
-            self._requests[_Request(lambda link: link.release(names, owner, lease_too=False), done=None)] = None
+            self._requests[_Request(lambda link: link.release(names, owner, lease_too=False))] = None
             self._asking.unpark()
 
     async def renew(self, owner: str) -> set[str]:
@@ -564,6 +579,7 @@ class BrokerBus(Bus):
             unacknowledged=len(self._outbox),
             gaps=self._gaps,
             duplicates=self._duplicates,
+            unknown=self._unknown,
             unreadable=self._unreadable,
             last_error=self._last_error,
         )

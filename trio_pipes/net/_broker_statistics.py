@@ -22,7 +22,9 @@ class BrokerStatistics(BusStatistics):
     """How often subscriptions were told that messages are missing."""
     duplicates: int
     """Messages that came a second time, after a sender's connection was lost, and were dropped."""
+    unknown: int
+    """Broadcasts of classes that are not listed here, so that nobody here can have asked for them."""
     unreadable: int
-    """Damaged or foreign messages, and those of classes that are not listed here."""
+    """Damaged or foreign messages, and those for names here of classes that are not listed here."""
     last_error: str | None
     """Why the connection was lost or refused, or a message could not be read, the last time."""

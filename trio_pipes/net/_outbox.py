@@ -62,6 +62,8 @@ class Outbox:
         self._sealed: deque[tuple[_Lane, int, tuple[str | None, bytes]]] = deque()
         self._batches: deque[int] = deque()  # of these, sent on this connection: how many at a time
         self._sent = 0  # all of them
+        self._clears = 0
+        self._cleared_by: Exception | None = None
         self._empty = trio.lowlevel.ParkingLot()
         self.is_open: bool = False
         """Whether senders are let in: there is a connection."""
@@ -93,11 +95,15 @@ class Outbox:
         return True
 
     async def put(self, topic: str | None, body: bytes, *, system: bool) -> None:
-        """Wait until there is room; then it will be sent. Cancelled: it will not."""
+        """Wait until there is room; then it will be sent. Cancelled: it will not. Raises what `clear` was given meanwhile."""
         lane = self._system if system else self._data
-        await lane.senders.park()
-        while not (self.is_open and lane.has_room(len(body))):
+        clears = self._clears
+        while True:
             await lane.senders.park()
+            if self._clears != clears and self._cleared_by is not None:
+                raise self._cleared_by
+            if self.is_open and lane.has_room(len(body)):
+                break
         lane.add(topic, body)
 
     def close(self) -> None:
@@ -145,14 +151,17 @@ class Outbox:
         if not len(self):
             self._empty.unpark_all()
 
-    def clear(self) -> int:
-        """Forget what is in here. Gives how many messages that were."""
+    def clear(self, why: Exception) -> int:
+        """Forget what is in here, and turn away who waits. Gives how many messages were in here."""
         lost = len(self)
+        self._clears += 1
+        self._cleared_by = why
         self._sealed.clear()
         self.close()
         for lane in (self._system, self._data):
             lane.waiting.clear()
             lane.messages = lane.size = 0
+            lane.senders.unpark_all()
         return lost
 
     async def wait_empty(self) -> None:

@@ -35,7 +35,8 @@ Argument = str | int | float | bytes | memoryview  # what hiredis packs
 # Its type is written down as that of one argument alone.
 pack: Callable[[tuple[Argument, ...]], bytes] = cast("Any", hiredis).pack_command
 
-PIECE: Final = 1 << 16
+# Bytes that are read at a time: of small messages what can be handled in about two milliseconds, before others get a turn.
+PIECE: Final = 1 << 15
 
 # Bytes that are best written without waiting: a fraction of what the system's buffer of a connection holds.
 AT_ONCE: Final = 8192
