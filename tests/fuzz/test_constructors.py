@@ -114,6 +114,7 @@ NOT_MADE = {
     *(
         "Bus",
         "BusStatistics",
+        "RegistryStatistics",
         "Subscription",
         "SubscriptionStatistics",
         "BaseWorkerStatistics",
