@@ -141,18 +141,29 @@ class FarEnd:
 
     async def cross(self, frame: Frame, direction: Direction) -> bool:
         """Send what leaves to every bridge. False: it stays in its own pipeline."""
-        if not (self._links and self._which.crosses(frame)) and not isinstance(frame, BridgeFlushFrame):
+        if not (self._which.crosses(frame) or isinstance(frame, BridgeFlushFrame)):
+            return False
+        if not self._links:
+            self.counts.passed += 1
             return False
         activation = self.presence.activation
         if not activation.active:
             self.counts.refused += 1
             return True
-        for link in tuple(self._links.values()):
+        for bridge in tuple(self._links):
+            await self._send_to(bridge, frame, direction, activation.number + 1)
+        return True
+
+    async def _send_to(self, bridge: str, frame: Frame, direction: Direction, number: int) -> None:
+        """Over the link that there is now, or over the next, where the bridge has begun again while this waited."""
+        while (link := self._links.get(bridge)) is not None:
             try:
-                await link.send(frame, direction, activation.number + 1)
+                await link.send(frame, direction, number)
             except LinkDown:
                 self._forget(link)
-        return True
+            else:
+                return
+        self.counts.lost += 1
 
     def interrupted(self) -> None:
         """The pipeline was interrupted."""
@@ -237,9 +248,9 @@ class FarEnd:
         if self._nursery is not None:
             self._nursery.start_soon(fn, *args)
 
-    def accepts(self, link: Link, number: int) -> bool:
-        """Whether frames are taken."""
-        return self.presence.activation.active and self._links.get(link.peer) is link
+    def accepts(self, number: int) -> bool:
+        """Whether frames are taken, whatever the bridge's number."""
+        return self.presence.activation.active
 
     async def deliver(self, frame: Frame, direction: Direction) -> None:
         """A frame from a bridge, or from a message."""

@@ -61,6 +61,8 @@ class BridgeStatistics:
     """Frames that were sent and never came, or were under way when the other side went."""
     refused: int = 0
     """Frames of a pipeline that was not active."""
+    passed: int = 0
+    """Frames that would have crossed, and passed by since nobody was there."""
 
 
 class End(Protocol):
@@ -70,7 +72,7 @@ class End(Protocol):
 
     async def send(self, message: BusMessage) -> bool: ...
     def spawn(self, fn: Callable[..., Awaitable[object]], *args: Any) -> None: ...
-    def accepts(self, link: Link, number: int) -> bool:
+    def accepts(self, number: int) -> bool:
         """Whether frames made under this activation are wanted."""
         ...
 
@@ -269,7 +271,7 @@ class Link:
         self._urgent_runs = False
 
     async def _deliver(self, message: BridgeFrame | BridgeUrgent, direction: Direction) -> None:
-        if self._end.accepts(self, message.number):
+        if self._end.accepts(message.number):
             self._end.counts.received += 1
             await self._end.deliver(message.frame, direction)
         else:
