@@ -78,7 +78,7 @@ async def test_g20_a_registry_forgets_who_has_ended(kind: str, autojump_clock) -
         assert not registry._by_name
         assert not registry._waits
         if kind == "broker":
-            reach = one._membership._reach
+            reach = one._on_bus._membership._reach
             assert not reach._announced._rows
             assert not reach._names._held
 

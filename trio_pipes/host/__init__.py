@@ -6,7 +6,8 @@ from trio_pipes._base import on_first_access
 
 from ._clock import BaseClock, SystemClock
 from ._restart import Restart
-from ._runner import PipelineRunner, RunnerStatistics
+from ._runner import PipelineRunner
+from ._runner_statistics import RunnerStatistics
 from ._task import PipelineTask
 from ._task_state import TaskResult, TaskState, TaskStatistics
 from ._worker import Host, Worker

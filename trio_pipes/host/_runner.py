@@ -14,13 +14,9 @@ from __future__ import annotations
 
 import gc
 import signal
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from functools import cached_property
-from secrets import token_hex
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import trio
 
 from trio_pipes._base import (
@@ -34,15 +30,16 @@ from trio_pipes._base import (
     check_reason,
     default_name,
     next_id,
-    refuse,
 )
 
 from ._call import Call, Shared
 from ._home import Home
 from ._observers import RUNNER_EVENTS, observers as make_observers
+from ._on_bus import OnBus
 from ._readiness import Readiness
 from ._restart import pipeline_task_of
 from ._roster import Entry, Roster
+from ._runner_statistics import RunnerStatistics
 from ._signals import Signals
 from ._worker import Worker, ask_worker, check_is_worker
 
@@ -50,34 +47,9 @@ if TYPE_CHECKING:
     from ._bus import Bus
     from ._from_thread import RunnerFromThread, TaskFromThread
     from ._jobs import Job, JobGroup
-    from ._registry import Membership, Registry
-    from ._workers._remote_ends import RemoteEnds
+    from ._registry import Registry
 
-__all__ = ["PipelineRunner", "RunnerStatistics"]
-
-
-@attrs.frozen
-class RunnerStatistics:
-    """A runner at one moment."""
-
-    running: tuple[str, ...]
-    """Names of the workers that are up or waiting to start."""
-    ready: tuple[str, ...]
-    """Names of those that have said they are ready."""
-    calls: int
-    """Open calls of `run()`."""
-    finished: int
-    """Workers that have ended, in all."""
-    failed: int
-    """Of these, how many raised."""
-    restarts: int
-    """How often a worker was made again (see `Restart`), in all."""
-    reason: str | None
-    """Why it ends, or ended last: the reason that `end()` or `cancel()` was given, or the name of the signal."""
-    observer_errors: tuple[Exception, ...]
-    """What its observers raised: the first thousand."""
-    observer_events_lost: int
-    """Events that its async observers were not told of: their queue was full, or their last second was over."""
+__all__ = ["PipelineRunner"]
 
 
 class PipelineRunner:
@@ -107,9 +79,6 @@ class PipelineRunner:
         self._signums = [
             signum for signum, wanted in ((signal.SIGINT, handle_sigint), (signal.SIGTERM, sigterm)) if wanted
         ]
-        self._bus = None if bus is None else _checked(bus)
-        self._membership: Membership | None = None  # there is one where there is a bus
-        self._ends: RemoteEnds | None = None
         self._grace = grace_period
         self._force_gc = force_gc
         self._roster = Roster(self.name)
@@ -125,8 +94,7 @@ class PipelineRunner:
         self._signals_seen = 0
         self._restarts = 0
         self._shared = Shared(self.name, self._tell, self._observers, self._roster, self._readiness, self._told)
-        if self._bus is not None:
-            self._join(self._bus)
+        self._on_bus = OnBus(self, bus, self._calls, self._shared, self._ask_by_name)
         self.add_workers(*workers)
 
     def __repr__(self) -> str:
@@ -134,50 +102,20 @@ class PipelineRunner:
 
     # -- the bus
 
-    @cached_property
+    @property
     def runner_id(self) -> str:
         """Its address on a bus: the name and eight random hex digits, so that default names never clash."""
-        return f"{self.name}-{token_hex(4)}"
+        return self._on_bus.runner_id
 
     @property
     def bus(self) -> Bus:
         """What carries messages between workers: the bus that the runner was given, or a `MemoryBus` of its own."""
-        if self._bus is None:
-            from ._bus import MemoryBus  # most pipelines send no messages
-
-            self._bus = MemoryBus()
-            membership = self._join(self._bus)
-            if self._calls:
-                membership.join_running(len(self._calls), [entry for call in self._calls for entry in call.hosted])
-                self._hear_ends(self._bus).open_nowait()
-        return self._bus
+        return self._on_bus.bus
 
     @property
     def registry(self) -> Registry:
         """Which workers are up, here and on the other runners of the bus."""
-        if self._membership is None:
-            _ = self.bus
-        assert self._membership is not None
-        return self._membership.registry
-
-    def _join(self, bus: Bus) -> Membership:
-        from ._registry import Membership  # as the bus
-
-        made = Membership(bus, self.name, self.runner_id, self._lost, self._found_elsewhere)
-        self._membership = self._shared.membership = made
-        return made
-
-    def _found_elsewhere(self, name: str) -> None:
-        if self._roster.get(name) is None:  # where it is, that one is waited for
-            self._readiness.found_elsewhere(name)
-
-    def _lost(self, name: str, error: Exception) -> None:
-        """A worker's name is somebody else's now."""
-        for call in self._calls:
-            for entry in call.hosted:
-                if entry.name == name:
-                    call.fail(entry, error)
-                    return
+        return self._on_bus.registry
 
     # -- workers
 
@@ -270,18 +208,12 @@ class PipelineRunner:
             with signals.listening():
                 self._enter(call)
                 try:
-                    async with self._open_bus():
-                        if self._membership is not None:
-                            await self._membership.open()
-                        try:
-                            await call.serve(
-                                lambda nursery: self._begin(call, signals, nursery),
-                                ready,
-                                lambda: self._hand_over_observers(call),
-                            )
-                        finally:
-                            if self._membership is not None:  # perhaps since this call has been open
-                                await self._membership.close()  # noqa: ASYNC102  (shielded, with a deadline)
+                    async with self._on_bus.open():
+                        await call.serve(
+                            lambda nursery: self._begin(call, signals, nursery),
+                            ready,
+                            lambda: self._hand_over_observers(call),
+                        )
                 finally:
                     self._leave(call)
         except BaseException as exc:
@@ -306,34 +238,10 @@ class PipelineRunner:
         self._has_run.value = True
         self._open.value += 1
 
-    @asynccontextmanager
-    async def _open_bus(self) -> AsyncIterator[None]:
-        """While a call is open: the bus is too, and what others on it ask of the runner is done."""
-        bus = self._bus
-        try:
-            if bus is None:
-                yield
-            else:
-                async with bus:
-                    if self._ends is None:
-                        await self._hear_ends(bus).open()
-                    yield
-        finally:
-            if len(self._calls) == 1 and self._ends is not None:
-                self._ends.close()
-                self._ends = None
-
-    def _hear_ends(self, bus: Bus) -> RemoteEnds:
-        from ._workers._remote_ends import RemoteEnds  # as the bus
-
-        self._ends = RemoteEnds(self, bus, self._ask_by_name)
-        return self._ends
-
     def _begin(self, call: Call, signals: Signals, nursery: trio.Nursery) -> list[Entry]:
         """A call's nursery is open: gives the workers that it starts with."""
         signals.read_in(nursery)
-        if self._membership is not None:
-            self._membership.serve_in(nursery)
+        self._on_bus.serve_in(nursery)
         before = [call.own] if call.own is not None else []
         if self._calls[0] is call:
             self._observers.open(nursery)
@@ -515,10 +423,7 @@ class PipelineRunner:
         for name in names:
             check_name(f"{self.name}.wait_ready(name", name, "the name of a worker")
         wanted = names or tuple(entry.name for entry in self._roster)
-        if self._membership is not None:
-            wanted = tuple(
-                name for name in wanted if self._roster.get(name) or not self._membership.registry.is_ready(name)
-            )
+        wanted = tuple(name for name in wanted if self._roster.get(name) or not self._on_bus.is_ready(name))
         is_over = self._has_run.value and not self._calls
         missing = is_over and any(self._roster.get(name) is None for name in wanted)
         with self._home.waiting("wait_ready"):
@@ -581,11 +486,3 @@ class PipelineRunner:
         if task is None:
             raise ConfigurationError(f"{self.name} has a worker named {name!r}, which is no pipeline task: {worker!r}")
         return task.from_thread()
-
-
-def _checked(bus: Bus) -> Bus:
-    from ._bus import Bus  # whoever gives one has it loaded
-
-    if not isinstance(bus, Bus):
-        raise refuse("PipelineRunner(bus", bus, "a MemoryBus(), or a bus of trio_pipes.net")
-    return bus

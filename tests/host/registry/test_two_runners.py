@@ -314,7 +314,7 @@ async def test_b4_a_runner_without_a_bus_has_no_registry(autojump_clock) -> None
     runner = PipelineRunner(Plain("a"), handle_sigint=False)
     async with running(runner) as nursery:
         await settle()
-        assert runner._membership is None
+        assert runner._on_bus._membership is None
         assert len(nursery.child_tasks) == 1
         assert {info.name for info in runner.registry.local} == {"a"}  # it is made when it is asked for
         assert runner.registry.is_ready("a")

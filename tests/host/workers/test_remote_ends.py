@@ -110,7 +110,7 @@ async def test_an_end_from_a_worker_of_a_runner_that_has_no_bus_yet(autojump_clo
     runner = PipelineRunner(Plain("plain"), handle_sigint=False)
     async with trio.open_nursery() as nursery:
         await nursery.start(runner.run)
-        assert runner._bus is None
+        assert runner._on_bus._bus is None
         await runner.bus.send(EndMessage())
         await runner.wait_finished()
     assert runner.bus.statistics().subscriptions == 0
