@@ -105,6 +105,7 @@ async def test_b4_two_runners_of_one_name_are_refused_and_default_names_never_cl
         async with running(front):
             with pytest.raises(DuplicateName, match=front.runner_id):
                 await second.run()
+            assert second.registry.workers == second.registry.runners == ()
             async with running(runner_on(bus()), runner_on(bus())):
                 pass
         await settle()

@@ -84,6 +84,7 @@ class OverBroker:
                     raise refused_runner(self._runner, taken)
         except BaseException:
             listener.close()
+            self._directory.clear("the registry that says so could not join")
             raise
         self._listener = listener
         self._ask_due = trio.current_time()
