@@ -134,6 +134,30 @@ class Member:
         else:
             say("asked", target=target, job=job, result=result)
 
+    async def labour(self, source: str, worker: str, target: str, every: float, seconds: float, timeout: float) -> None:
+        """Ask for one numbered job after the other, without waiting for the last, until `hush`."""
+        n = 0
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope() as self.talks[source]:
+                while True:
+                    n += 1
+                    nursery.start_soon(self._labour, source, worker, target, f"{source}/{n}", seconds, timeout)
+                    await trio.sleep(every)
+        say("laboured", source=source, count=n)
+
+    async def _labour(self, source: str, worker: str, target: str, n: str, seconds: float, timeout: float) -> None:
+        asker: Any = self.runner.get_worker(worker)
+        began = perf_counter()
+        payload = {"n": n, "seconds": seconds}
+        try:
+            async with asker.job(target, "numbered", payload, timeout=timeout) as asked:
+                result = await asked.result()
+        except PipesError as error:
+            kind, text = type(error).__name__, str(error)[:300]
+            say("job over", source=source, n=n, took=perf_counter() - began, kind=kind, error=text)
+        else:
+            say("job over", source=source, n=n, took=perf_counter() - began, result=result)
+
     def on_worker_started(self, runner: PipelineRunner, worker: Worker) -> None:
         """As an observer of the runner."""
         say("works", name=worker.name)

@@ -43,6 +43,8 @@ class Stage:
     members: dict[str, Process] = attrs.field(factory=dict)
     locks: dict[str, trio.Lock] = attrs.field(factory=dict)
     """What a fault has to itself, by name."""
+    frozen: dict[str, float] = attrs.field(factory=dict)
+    """Seconds that a member had no time, in all."""
 
     async def machine(self, name: str, *, wall_shift: float = 0) -> Machine:
         """The machine of this name; a new one, if there is none yet."""

@@ -28,3 +28,16 @@ class Labourer(BaseWorker):
         except trio.Cancelled:
             say("job cancelled", name=self.name)
             raise
+
+    @job("numbered")
+    async def numbered(self, request: JobRequest) -> Any:
+        """Takes so many seconds, and says when it begins and how it ends."""
+        number = request.payload["n"]
+        say("begins", n=number)
+        try:
+            await trio.sleep(request.payload["seconds"])
+        except trio.Cancelled:
+            say("stopped", n=number)
+            raise
+        say("ends", n=number)
+        return number
