@@ -19,7 +19,7 @@ from time import perf_counter
 import attrs
 import trio
 
-from . import calm, deaths, example, links, storm  # noqa: F401 # they put their scenarios into the table
+from . import bridges, calm, deaths, example, links, storm  # noqa: F401 # they put their scenarios into the table
 from .brokers import BROKERS
 from .network import Network, in_network
 from .process import Hung

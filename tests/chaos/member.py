@@ -122,6 +122,12 @@ class Member:
             async for event in events:
                 say("worker", name=event.worker.name, kind=event.kind.value, reason=event.reason)
 
+    async def census(self) -> None:
+        """Say who is up, as this registry knows it."""
+        registry = self.runner.registry
+        workers = sorted(worker.name for worker in registry.workers if worker.ready)
+        say("census", workers=workers, runners=sorted(registry.runners))
+
     async def ask(self, worker: str, target: str, job: str, payload: Any = None, timeout: float | None = None) -> None:
         """One of our workers asks another for a job."""
         asker: Any = self.runner.get_worker(worker)
@@ -157,6 +163,19 @@ class Member:
             say("job over", source=source, n=n, took=perf_counter() - began, kind=kind, error=text)
         else:
             say("job over", source=source, n=n, took=perf_counter() - began, result=result)
+
+    async def bridge_far(self, name: str) -> None:
+        """Be the far end of a bridge."""
+        from .bridge import run_far
+
+        await run_far(self.runner, name)
+
+    async def bridge_near(self, to: str, every: float) -> None:
+        """Be the near end of a bridge, until `hush`; says what came back."""
+        from .bridge import run_near
+
+        self.talks["bridge"] = trio.CancelScope()
+        await run_near(self.runner, to, every, self.talks["bridge"])
 
     def on_worker_started(self, runner: PipelineRunner, worker: Worker) -> None:
         """As an observer of the runner."""

@@ -105,6 +105,13 @@ async def storm_of_jobs(stage: Stage) -> None:
         )
         late = [line for line in over if line["took"] > TIME_FOR_A_JOB + frozen_for(stage, asker) + 2.5]
         stage.check(not late, f"{source}: ended late: {late}")
+    for name, member in members.items():
+        await member.tell(do="census")
+        line = await member.wait_for("census")
+        runners = sorted(member.all("up")[0]["runner"] for member in members.values())
+        stage.check(line["runners"] == runners, f"{name} knows the runners {line['runners']}, and there are {runners}")
+        workers = sorted(f"{name}-worker" for name in NAMES)
+        stage.check(line["workers"] == workers, f"{name} knows the workers {line['workers']}")
     every = [line for source, (asker, _) in sources.items() for line in asker.all("job over", source=source)]
     failed = [line["kind"] for line in every if "kind" in line]
     kinds = ", ".join(f"{failed.count(kind)} x {kind}" for kind in sorted(set(failed)))
