@@ -136,19 +136,26 @@ class Job:
 
     async def ask(self) -> None:
         """Find the worker, and ask it. Returns when it has been asked, or its time is over."""
+        if not self._bus.crosses and is_ready(self._runner, self.worker) and await self._ask_once():
+            return  # nothing to wait for, as a rule
         with trio.move_on_at(self._deadline):
             while True:
-                address = await find(self._runner, self.worker)
-                self._address = jobs_address(address)
-                self._life = life_of(self._runner, self.worker)
-                if await self._send(self._asking()):
+                if await self._ask_once():
                     return
-                self._address = None
                 if is_ready(self._runner, self.worker):  # and not ended meanwhile
                     self._end(Failure("refused", "this worker does no jobs"))
                     return
         if not self.is_over:
             self._time_is_over()
+
+    async def _ask_once(self) -> bool:
+        """False: nobody listens there, or not any more."""
+        self._address = jobs_address(await find(self._runner, self.worker))
+        self._life = life_of(self._runner, self.worker)
+        asked = await self._send(self._asking())
+        if not asked:
+            self._address = None
+        return asked
 
     async def leave(self, reason: str | None = None) -> None:
         """Stop the work if it is not done; nothing more is heard of it."""
@@ -361,7 +368,8 @@ class Job:
         """
         if self._stream is None and not self._discards:
             self._discards = True
-        await checkpoint()
+        if self.is_over:
+            await checkpoint()
         while not self.is_over:
             await self._discard()
             if not self.is_over:
@@ -383,7 +391,8 @@ class Job:
 
     async def __anext__(self) -> Any:
         """What the handler tells next."""
-        await checkpoint()
+        if self._urgent or self._updates or self.is_over:
+            await checkpoint()
         while True:
             if (update := self.take_update()) is not None:
                 return update[0]

@@ -110,8 +110,9 @@ class JobStream:
 
     async def __anext__(self) -> Any:
         """The next chunk. Raises `JobError` where the handler left the stream with an error, or the job failed."""
-        await checkpoint()
         chunks = self._chunks
+        if chunks.waiting or chunks.is_whole or self._job.is_over:
+            await checkpoint()
         while not chunks.waiting:
             if chunks.is_whole:
                 if chunks.failure is None:
