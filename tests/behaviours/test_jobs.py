@@ -63,6 +63,7 @@ async def test_an_urgent_error_cancels_the_group(autojump_clock) -> None:
         with pytest.raises(JobError, match="ValueError: urgent") as caught:
             await group.results()
         assert (caught.value.worker, caught.value.status) == ("a", "failed")
+        await trio.testing.wait_all_tasks_blocked()
         assert trio.current_time() == 1
         assert group.jobs["b"].is_over
     assert doer.jobs == ()

@@ -21,7 +21,7 @@ from trio_pipes._base import refuse
 if TYPE_CHECKING:
     from ._bus import Bus
     from ._call import Call, Shared
-    from ._registry import Membership, Registry
+    from ._registry import Beside, Membership, Registry
     from ._worker import Host
     from ._workers._remote_ends import RemoteEnds
 
@@ -67,6 +67,11 @@ class OnBus:
             _ = self.bus
         assert self._membership is not None
         return self._membership.registry
+
+    def serve_also(self, beside: Beside) -> None:
+        """One more task of the runner's, where its bus crosses to other processes."""
+        if self._membership is not None:
+            self._membership.serve_also(beside)
 
     def is_ready(self, name: str) -> bool:
         """Whether a registry that is there already says so."""

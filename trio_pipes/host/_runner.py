@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from ._bus import Bus
     from ._from_thread import RunnerFromThread, TaskFromThread
     from ._jobs import Job, JobGroup
-    from ._registry import Registry
+    from ._registry import Beside, Registry
 
 __all__ = ["PipelineRunner"]
 
@@ -441,6 +441,9 @@ class PipelineRunner:
 
     def _children_of(self, name: str) -> tuple[Worker, ...]:
         return tuple(entry.worker for entry in self._roster.children_of(name))
+
+    def _serve_also(self, beside: Beside) -> None:
+        self._on_bus.serve_also(beside)
 
     def _parent_of(self, name: str) -> str | None:
         entry = self._roster.get(name)

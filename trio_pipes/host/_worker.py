@@ -11,7 +11,7 @@ from trio_pipes._base import ConfigurationError, Requested
 
 if TYPE_CHECKING:
     from ._bus import Bus
-    from ._registry import Registry
+    from ._registry import Beside, Registry
 
 __all__ = ["Host", "Worker", "ask_worker", "check_is_worker", "inner"]
 
@@ -83,6 +83,7 @@ class Host(Protocol):
     def _children_of(self, name: str) -> tuple[Worker, ...]: ...
     def _ask_children(self, name: str, request: str, reason: str | None) -> None: ...
     def _parent_of(self, name: str) -> str | None: ...
+    def _serve_also(self, beside: Beside) -> None: ...
 
 
 def inner(worker: Worker) -> Worker:

@@ -268,3 +268,25 @@ def test_b6_random_losses(seed, loss, jitter, tells) -> None:
                 assert doer.statistics().jobs.kept == doer.statistics().jobs.running == 0
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+# The result has come, and the rest of the stream has not: whoever reads it is told, and does not wait for ever.
+@pytest.mark.parametrize("timeout", [None, 30])
+async def test_b6_a_stream_that_stops_on_the_way_is_told(autojump_clock, timeout) -> None:
+    async with open_medium() as medium:
+        one = medium.bus(LEASE)
+        asker, doer = Asker("asker"), Everything()
+        async with running(doer, bus=one), running(asker, bus=medium.bus(LEASE)) as runner:
+            await runner.registry.wait_ready("everything")
+            medium.lose = lambda message, bus: type(message) is messages.JobChunk and message.number > 10
+            async with asker.job("everything", "all", 0, timeout=timeout) as it:
+                stream = it.stream()
+                assert [await stream.__anext__() for _ in range(11)] == list(range(11))
+                await it.wait_over()
+                if timeout is None:
+                    medium.cut(one)
+                with pytest.raises(JobError) as caught:
+                    await stream.__anext__()
+                assert caught.value.status == ("gone" if timeout is None else "timeout")
+                assert await it.result() == "answer"
+            medium.mend(one)

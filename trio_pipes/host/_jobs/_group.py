@@ -26,11 +26,10 @@ class JobGroup:
     ends when all jobs are over. With `cancel_on_error` the first failure cancels the others.
     """
 
-    def __init__(self, jobs: Mapping[str, Job], changed: ParkingLot, bus_crosses: bool, cancel_on_error: bool) -> None:
+    def __init__(self, jobs: Mapping[str, Job], changed: ParkingLot, cancel_on_error: bool) -> None:
         self.jobs: Mapping[str, Job] = MappingProxyType(dict(jobs))
         """The job of each worker."""
         self._changed = changed
-        self._crosses = bus_crosses
         self._cancel_on_error = cancel_on_error
         self._beside: Beside | None = None
 
@@ -74,9 +73,6 @@ class JobGroup:
             await job.ask()
         except PipesError as exc:
             job.fail(exc)
-        if self._crosses:
-            assert self._beside is not None
-            self._beside.start(job.keep)
         await job.wait_over()
         if job.has_failed and self._cancel_on_error:
             await self._cancel_others(job)

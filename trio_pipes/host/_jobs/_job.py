@@ -15,9 +15,9 @@ from trio_pipes._base import BusError, JobError, PipesError, next_id, shown
 
 from .._bus import BusGap, BusMessage, Listener
 from .._worker import Host
-from ._beside import Beside
 from ._directory import ROUNDS, find, is_ready, jobs_address, life_of
 from ._failure import Failure
+from ._keeper import Keeper, keeper_of
 from ._messages import (
     TO_REQUESTER,
     JobAnswer,
@@ -41,9 +41,6 @@ UPDATES_KEPT = 64
 
 # Seconds in which a requester that leaves has to tell the worker. Where that fails, the worker finds out by the lease.
 TO_TELL = 2.0
-
-# Seconds from a gap to the question what was lost in it, so that a hail of gaps is one question.
-AFTER_A_GAP = 0.1
 
 
 @final
@@ -91,11 +88,13 @@ class Job:
         self._chunks = Chunks()
         self._stream: JobStream | None = None
         self._discards = False
-        self._beside: Beside | None = None
+        self._keeper: Keeper | None = None
         self.over_as: int = 0
         """Which was over earlier has a smaller number."""
         self._rounds = 0  # since the worker was heard of
-        self._gap = trio.Event()
+        self._rests = True
+        self.has_gap: bool = False
+        """Something was lost on the way from the worker."""
 
     def __repr__(self) -> str:
         what = "the default job" if self.name is None else f"job {shown(self.name)!r}"
@@ -106,11 +105,7 @@ class Job:
     async def __aenter__(self) -> Self:
         await self.open()
         try:
-            if self._bus.crosses:
-                self._beside = await Beside().open()
             await self.ask()
-            if self._beside is not None:
-                self._beside.start(self.keep)
         except BaseException as exc:
             await self.__aexit__(type(exc), exc, None)
             raise
@@ -119,11 +114,7 @@ class Job:
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
     ) -> None:
-        try:
-            if self._beside is not None:
-                await self._beside.close(value)
-        finally:
-            await self.leave(None if value is None else f"its requester's block was left with {value!r}")
+        await self.leave(None if value is None else f"its requester's block was left with {value!r}")
 
     async def open(self) -> None:
         """Be able to hear the worker; from here the time counts."""
@@ -155,6 +146,9 @@ class Job:
         asked = await self._send(self._asking())
         if not asked:
             self._address = None
+        elif self._bus.crosses:
+            self._keeper = keeper_of(self._runner)
+            self._keeper.add(self)
         return asked
 
     async def leave(self, reason: str | None = None) -> None:
@@ -162,6 +156,8 @@ class Job:
         listener = self._listener
         if listener is None or listener.is_closed:
             return
+        if self._keeper is not None:
+            self._keeper.remove(self)
         try:
             if self._address is not None and (self._answer is None or self._bus.crosses):
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + TO_TELL):
@@ -190,45 +186,38 @@ class Job:
         with suppress(BusError):
             await self._send(message)
 
-    async def keep(self) -> None:
-        """Where the bus crosses to other processes: say that somebody waits, and find out what was lost."""
-        one_round = self._bus.lease / ROUNDS
-        rests = False  # every other round
-        again: BusMessage | None = None
-        next_round = trio.current_time() + one_round
-        while not self._has_all:
-            with trio.move_on_at(next_round) as scope:
-                if again is not None:
-                    await self._send_if_possible(again)  # a broker that is away takes nothing: time counts all the same
-                    again = None
-                await self._gap.wait()
-                await trio.sleep(AFTER_A_GAP)
-            self._gap = trio.Event()
-            if self._has_all:
-                return
-            if scope.cancelled_caught:
-                next_round = trio.current_time() + one_round
-                self._rounds += 1
-                if self._rounds >= ROUNDS:
-                    self._end(Failure("gone", f"nothing was heard of the worker for {self._bus.lease:g} s"))
-                    return
-                rests = not rests
-                if rests:
-                    continue
-            if trio.current_time() >= self._deadline:
-                self._time_is_over()
-                return
-            if self._has_arrived:
-                chunks = self._chunks
-                again = JobKeep(job=self.id, taken=chunks.taken, arrived=chunks.arrived)
-            else:
-                again = self._asking(again=True)
+    def pass_a_round(self) -> BusMessage | None:
+        """Where the bus crosses to other processes: what is to be said now, if anything."""
+        self._rounds += 1
+        if self._rounds >= ROUNDS:
+            self._end(Failure("gone", f"nothing was heard of the worker for {self._bus.lease:g} s"))
+        self._rests = not self._rests
+        return None if self._rests else self.say_again()
+
+    def say_again(self) -> BusMessage | None:
+        """That somebody waits, and what has arrived; None: nothing is missing."""
+        self.has_gap = False
+        if trio.current_time() >= self._deadline:
+            self._time_is_over()
+        if self.has_all or self._address is None:
+            return None
+        message: BusMessage
+        if self._has_arrived:
+            message = JobKeep(job=self.id, taken=self._chunks.taken, arrived=self._chunks.arrived)
+        else:
+            message = self._asking(again=True)
+        message.source, message.target = self._source, self._address
+        return message
+
+    def run_is_over(self) -> None:
+        """The runner that asked has ended, and hears no more."""
+        self._end(Failure("gone", f"the runner {self._runner.name} ended, which asked for it"))
 
     # -- what the worker says
 
     def _hear(self, message: BusMessage) -> bool:
         if isinstance(message, BusGap):
-            self._gap.set()
+            self._note_gap()
             return False
         self._rounds = 0
         self._has_arrived = True
@@ -247,9 +236,14 @@ class Job:
             chunks = self._chunks
             whole = chunks.put(message) if isinstance(message, JobChunk) else chunks.end(message)
             if not whole:
-                self._gap.set()
+                self._note_gap()
             self._changed.unpark_all()
         return False
+
+    def _note_gap(self) -> None:
+        self.has_gap = True
+        if self._keeper is not None:
+            self._keeper.wake()
 
     def _updated(self, message: JobUpdate) -> bool:
         if message.number < self._number or self.is_over:
@@ -268,6 +262,8 @@ class Job:
 
     def _answered(self, answer: JobAnswer | JobAnswerUrgent) -> None:
         if self.is_over:
+            if answer.status != "done":
+                self._end(Failure(answer.status, answer.text))
             return
         self._answer = answer
         self._dropped += max(0, answer.updates - self._number)
@@ -276,7 +272,7 @@ class Job:
         elif answer.chunks is not None and not self._chunks.is_whole:
             self._chunks.total = answer.chunks
             if not self._chunks.is_whole:
-                self._gap.set()
+                self._note_gap()
         self._is_over_now()
 
     def _bus_failed(self, error: Exception) -> None:
@@ -287,6 +283,9 @@ class Job:
         if not self.is_over:
             self._failure = failure
             self._is_over_now()
+        elif self.awaits_chunks:  # it is done, and its stream has stopped on the way
+            self._chunks.break_off(failure)
+            self._changed.unpark_all()
 
     def _is_over_now(self) -> None:
         self.over_as = next_id()
@@ -304,7 +303,7 @@ class Job:
             state = "is not there" if self._runner.registry.get(self.worker) is None else "is not ready"
             how = f"the worker {state}"
         else:
-            how = "it was asked, and has not answered"
+            how = "the rest of its stream has not come" if self.is_over else "it was asked, and has not answered"
         self._end(Failure("timeout", f"after {self._timeout:g} s {how}"))
 
     # -- what the requester asks
@@ -348,7 +347,8 @@ class Job:
         return self._failure is None and self._chunks.total is not None and not self._chunks.is_whole
 
     @property
-    def _has_all(self) -> bool:
+    def has_all(self) -> bool:
+        """Nothing more is waited for."""
         return self.is_over and (self._discards or not self.awaits_chunks)
 
     @property
@@ -436,5 +436,5 @@ class Job:
             return
         with trio.move_on_at(self._deadline) as scope:
             await self._changed.park()
-        if scope.cancelled_caught and not self.is_over:
+        if scope.cancelled_caught:
             self._time_is_over()

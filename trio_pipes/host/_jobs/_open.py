@@ -46,4 +46,4 @@ def open_job_group(
     check_flag(f"{call}cancel_on_error", cancel_on_error)
     changed = ParkingLot()
     jobs = {target: Job(runner, source, target, name, payload, timeout, changed) for target in names}
-    return JobGroup(jobs, changed, runner.bus.crosses, cancel_on_error)
+    return JobGroup(jobs, changed, cancel_on_error)

@@ -56,6 +56,10 @@ class Chunks:
             self.failure = Failure(message.status, message.text, message.value, message.traceback)
         return self.is_whole
 
+    def break_off(self, failure: Failure) -> None:
+        """No more will come, though there was more."""
+        self.total, self.failure = self.arrived, failure
+
     def credit(self, more: int) -> int | None:
         """When so many more are taken: how many the worker should be told of, if it should."""
         taken = self.taken + more

@@ -2,7 +2,17 @@
 
 from ._info import RegistryStatistics, WorkerChange, WorkerEvent, WorkerInfo
 from ._membership import Membership
+from ._over_broker import Beside
 from ._registry import Registry
 from ._watch import WorkerWatch
 
-__all__ = ["Membership", "Registry", "RegistryStatistics", "WorkerChange", "WorkerEvent", "WorkerInfo", "WorkerWatch"]
+__all__ = [
+    "Beside",
+    "Membership",
+    "Registry",
+    "RegistryStatistics",
+    "WorkerChange",
+    "WorkerEvent",
+    "WorkerInfo",
+    "WorkerWatch",
+]

@@ -14,7 +14,7 @@ from trio_pipes.host._bus import Bus, MemoryBus
 
 from ._in_process import InProcess
 from ._info import WorkerInfo
-from ._over_broker import OverBroker
+from ._over_broker import Beside, OverBroker
 from ._registry import Registry
 
 __all__ = ["Membership"]
@@ -85,6 +85,11 @@ class Membership:
     def serve_in(self, nursery: trio.Nursery) -> None:
         """The nursery of a call is open: its tasks may be there, until `leave`."""
         self._reach.serve_in(nursery)
+
+    def serve_also(self, beside: Beside) -> None:
+        """One more task of the runner's, where its bus crosses to other processes."""
+        if isinstance(self._reach, OverBroker):
+            self._reach.serve_also(beside)
 
     def leave(self, nursery: trio.Nursery) -> None:
         """The nursery of a call is about to close."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -32,7 +32,7 @@ from ._refusals import RUNNER, lost_worker, refused_runner, refused_worker
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-__all__ = ["OverBroker"]
+__all__ = ["Beside", "OverBroker"]
 
 logger = logging.getLogger("trio_pipes")
 
@@ -41,6 +41,16 @@ PAUSE: Final = 0.02
 
 # Seconds that saying goodbye may take when the broker does not answer.
 LAST_WORD: Final = 2.0
+
+
+class Beside(Protocol):
+    """What is done for a runner besides, as long as it runs: as the jobs that it asks for are kept alive."""
+
+    async def serve(self) -> None:
+        """The task. It is cancelled when the call that hosts it ends, and started in another one if there is one."""
+
+    def run_is_over(self) -> None:
+        """The runner's run has ended."""
 
 
 class OverBroker:
@@ -62,6 +72,8 @@ class OverBroker:
         self._home: trio.Nursery | None = None  # where the tasks are
         self._tasks = trio.CancelScope()
         self._tasks_gone: trio.Event | None = None
+        self._nursery: trio.Nursery | None = None  # of the tasks
+        self._also: list[Beside] = []
         self._news = trio.Event()
         self._beat_due = 0.0
         self._last_beat = -math.inf
@@ -112,8 +124,16 @@ class OverBroker:
             if self._homes:
                 self._start(self._homes[0])
 
+    def serve_also(self, beside: Beside) -> None:
+        """One more task beside its own, from now on whenever the runner runs."""
+        self._also.append(beside)
+        if self._nursery is not None:
+            self._nursery.start_soon(beside.serve)
+
     async def close(self) -> None:
         """Tell the others that the runner has gone, and give its names back."""
+        for beside in self._also:
+            beside.run_is_over()
         if self._listener is None:
             return
         self._listener.close()
@@ -128,12 +148,17 @@ class OverBroker:
             with scope:
                 if before is not None:
                     await before.wait()
-                async with trio.open_nursery() as nursery:
+                async with trio.open_nursery() as self._nursery:
+                    nursery = self._nursery
+                    for beside in self._also:
+                        nursery.start_soon(beside.serve)
                     nursery.start_soon(self._look_at_leases)
                     nursery.start_soon(self._names.serve)
                     nursery.start_soon(self._names.renew)
                     await self._speak()
         finally:
+            if self._tasks is scope:
+                self._nursery = None
             gone.set()
 
     # -- what the registry does
