@@ -7,6 +7,8 @@ from collections.abc import Generator
 
 import pytest
 
+import examples  # noqa: F401  (its profile of hypothesis is loaded before any test's module)
+
 # Tests that another session runs, by marker.
 SESSIONS = {"server": "servers", "browser": "browser", "chaos": "chaos"}
 NEED = {

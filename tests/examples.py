@@ -11,6 +11,10 @@ from hypothesis import HealthCheck, Phase, settings
 
 TIMES = int(os.environ.get("TRIO_PIPES_EXAMPLES", "1"))
 
+# For tests with settings of their own too: what is red on one machine is red on each.
+settings.register_profile("trio_pipes", derandomize=TIMES == 1, deadline=None)
+settings.load_profile("trio_pipes")
+
 
 def examples(count: int) -> settings:
     """The settings of a test that tries `count` examples in a normal run."""
