@@ -1,9 +1,12 @@
 """Who is active: orders, one token, and what becomes of it when something is lost."""
 
+from contextlib import asynccontextmanager
+
 import pytest
 import trio
 
-from trio_pipes import ActivationError
+from bus_kit import open_medium
+from trio_pipes import ActivationError, Codec, PipelineRunner, WireError
 from workers_kit import Data, Notes, hosted
 
 
@@ -81,14 +84,59 @@ async def test_a_refused_handover_leaves_the_token_where_it_was(autojump_clock) 
 
 async def test_a_worker_that_ends_is_not_activated(autojump_clock) -> None:
     a, b = Notes("a"), Notes("b", active=False)
-    held = trio.Event()
-    b.on_bus_message = lambda message: held.wait()
-    b.activate_first = True
+    b.takes = 5.0
     async with hosted(a, b) as runner:
         await a.activate_worker("b")
+        await runner.bus.send(Data(1, target="b"))
+        await trio.sleep(1)
         await a.deactivate_worker("b")
-        b.start_soon(trio.sleep, 5)
-        runner.get_worker("b").stop_when_done()
-        with pytest.raises(ActivationError):
+        b.stop_when_done()  # and goes on with what it has in hand
+        with pytest.raises(ActivationError, match="'b' is ending: 'a' is active again"):
             await a.hand_over("b")
+        with pytest.raises(ActivationError, match="'b' is ending"):
+            await a.activate_worker("b")
         assert a.is_active
+
+
+async def test_arguments_that_cannot_be_sent_leave_the_token_where_it_was(autojump_clock) -> None:
+    async with open_medium() as medium:
+        medium.codec = Codec()
+        a, b = Notes("a"), Notes("b", active=False)
+        async with trio.open_nursery() as nursery:
+            one, two = (PipelineRunner(worker, bus=medium.bus(), handle_sigint=False) for worker in (a, b))
+            await nursery.start(one.run)
+            await nursery.start(two.run)
+            await one.registry.wait_ready("b")
+            with pytest.raises(ActivationError, match="'a' is active again"):
+                await a.hand_over("b", {"no": object()})
+            assert a.is_active
+            with pytest.raises(WireError):
+                await a.activate_worker("b", object())
+            await a.hand_over("b")
+            one.end()
+            two.end()
+
+
+async def test_orders_to_a_worker_that_is_set_up_slowly_wait_for_it(autojump_clock) -> None:
+    class Slow(Notes):
+        @asynccontextmanager
+        async def lifespan(self):
+            await trio.sleep(3)
+            self.note("up")
+            yield
+
+    a, b = Notes("a"), Slow("b", active=False)
+    async with hosted(a) as runner:
+        runner.add_workers(b)
+        await trio.sleep(1)
+        await a.hand_over("b", 1)
+        assert trio.current_time() == 3.0
+    assert b.log == ["up", "active 1"]
+
+
+async def test_the_registry_knows_who_is_active(autojump_clock) -> None:
+    a, b = Notes("a"), Notes("b", active=False)
+    async with hosted(a, b) as runner:
+        assert [runner.registry.get(name).active for name in "ab"] == [True, False]
+        await a.hand_over("b")
+        assert [runner.registry.get(name).active for name in "ab"] == [False, True]

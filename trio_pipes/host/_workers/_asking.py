@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from trio_pipes._base import ActivationError
+from trio_pipes._base import ActivationError, WireError
 
 from ._activation import Activation
 from ._orders import ActivateMessage, ActivationAnswer, ConfirmMessage, DeactivateMessage, Order, RecallMessage
@@ -238,13 +238,14 @@ class Asking:
             handover.order = ActivateMessage(number=number, args=handover.args, hands_over=True, target=to)
             return handover.order
 
+        answer: ActivationAnswer | None = None
         try:
             with handover.scope:
                 handover.scope.deadline = trio.current_time() + handover.timeout
                 answer = await self._until_final(to, make)
             if handover.settled.is_set():
                 return
-            if not handover.scope.cancelled_caught:
+            if answer is not None:
                 self._take_back(handover, str(answer.why))
                 return
             with trio.move_on_after(handover.timeout):
@@ -254,6 +255,8 @@ class Asking:
             await self._recall(handover)
         except _Gone:
             self._take_back(handover, f"there is no worker named {to!r} that {name!r} could reach")
+        except WireError as exc:  # the arguments cannot be sent, and so nothing was
+            self._take_back(handover, str(exc))
 
     async def _recall(self, handover: _Handover) -> None:
         if handover.settled.is_set():

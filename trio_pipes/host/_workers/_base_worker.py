@@ -126,7 +126,7 @@ class BaseWorker(Hooks):
 
     # -- the run
 
-    async def run(self, *, task_status: trio.TaskStatus[Self] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> None:
         """Set up, be ready, handle messages until told to end, clean up.
 
         Raises what a hook or a task of `start_soon` raised, as an `ExceptionGroup`; a cancel from outside as Trio's
