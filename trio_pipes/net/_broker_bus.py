@@ -35,6 +35,7 @@ from trio_pipes._base import FINITE, BusError, Codec, WireError, check_number
 from trio_pipes.host import Bus, BusGap, BusMessage, SystemMessage
 
 from ._broker_link import BrokerLink, LinkLost, Refused
+from ._broker_names import BrokerNames
 from ._broker_statistics import BrokerStatistics
 from ._numbers import TWICE, Numbers
 from ._outbox import Outbox
@@ -105,7 +106,7 @@ class BrokerBus(Bus):
         self._sealer = Sealer(channel, self.id)
         self._outbox = Outbox(self._sealer)
         self._numbers = Numbers()
-        self._owned: dict[str, set[str]] = {}
+        self._names = BrokerNames(lease, self._ask, self._ask_later)
         self._opening = trio.Lock()
         self._homes: list[trio.Nursery] = []  # of the blocks in which it is open
         self._keeper_home: trio.Nursery | None = None
@@ -401,6 +402,12 @@ class BrokerBus(Bus):
         answer: T = request.result.unwrap()
         return answer
 
+    def _ask_later(self, do: Callable[[BrokerLink], Awaitable[object]]) -> None:
+        """Have it asked when there is a connection; nobody waits for the answer."""
+        if self._homes:
+            self._requests[_Request(do)] = None
+            self._asking.unpark()
+
     def _refuse_closed(self) -> None:
         if not self._homes:
             raise BusError(f"{self!r}: open it with 'async with bus:', or give it to a runner")
@@ -527,46 +534,15 @@ class BrokerBus(Bus):
 
     async def claim(self, names: Iterable[str], owner: str) -> dict[str, str]:
         """As `Bus.claim`. Raises `BusError` when the broker is away for longer than `send_timeout`."""
-        wanted = tuple(names)
-        try:
-            taken = await self._ask(lambda link: link.claim(wanted, owner, self.lease))
-        except BaseException:
-            # Perhaps they were given and the answer is on its way; whoever asked does not know that it has them.
-            mine = self._owned.get(owner, set())
-            self._give_back([name for name in wanted if name not in mine], owner)
-            raise
-        if not taken:
-            self._owned.setdefault(owner, set()).update(wanted)
-        return taken
-
-    def _give_back(self, names: list[str], owner: str) -> None:
-        if self._homes:
-            self._requests[_Request(lambda link: link.release(names, owner, lease_too=False))] = None
-            self._asking.unpark()
+        return await self._names.claim(tuple(names), owner)
 
     async def renew(self, owner: str) -> set[str]:
         """As `Bus.renew`. Raises `BusError` when the broker is away for longer than `send_timeout`."""
-        if await self._ask(lambda link: link.renew(owner, self.lease)):
-            return set()
-        mine = self._owned.get(owner, set())
-        lost: set[str] = set()
-        while taken := await self._ask(lambda link: link.claim([*(mine - lost)], owner, self.lease)):
-            lost.update(taken)
-        mine -= lost
-        return lost
+        return await self._names.renew(owner)
 
     async def release(self, names: Iterable[str] | None, owner: str) -> None:
         """As `Bus.release`. Raises `BusError` when the broker is away for longer than `send_timeout`."""
-        mine = self._owned.get(owner, set())
-        back = tuple(mine if names is None else names)
-        mine.difference_update(back)
-        if not mine:
-            self._owned.pop(owner, None)
-        try:
-            await self._ask(lambda link: link.release(back, owner, lease_too=names is None))
-        except BaseException:
-            self._give_back(list(back), owner)  # all the same: nobody would do it later
-            raise
+        await self._names.release(None if names is None else tuple(names), owner)
 
     # -- looked at
 
