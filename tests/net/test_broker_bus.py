@@ -604,7 +604,7 @@ async def test_a_name_that_comes_and_goes_leaves_nothing_at_the_broker(autojump_
                 await trio.sleep(0.1)
         await trio.sleep(0.1)
         assert broker.links[0].attended == {None}
-        assert not one._numbers._topics
+        assert not one._inbox.numbers._topics
 
 
 # The broker is just being told that nobody is there any more.

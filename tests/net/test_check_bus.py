@@ -122,9 +122,9 @@ class CutsNames(Mistaken):
 
 
 class DropsLarge(Mistaken):
-    async def _arrived(self, data: bytes) -> None:
-        if len(data) < 500_000:
-            await super()._arrived(data)
+    async def _deliver(self, message: BusMessage) -> None:
+        if len(getattr(message, "text", "")) < 500_000:
+            await super()._deliver(message)
 
 
 class LosesAtClosing(Mistaken):
@@ -165,10 +165,9 @@ class SendsOnce(Mistaken):
 class TrustsAll(Mistaken):
     """Junk ends it."""
 
-    async def _arrived(self, data: bytes) -> None:
-        if data == b"hello":
+    def _note(self, text: str) -> None:
+        if "hello" in text:
             raise RuntimeError("what is this?")
-        await super()._arrived(data)
 
 
 MISTAKES = {

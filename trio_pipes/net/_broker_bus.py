@@ -22,7 +22,6 @@ from __future__ import annotations
 import logging
 import random
 from abc import abstractmethod
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Final, TypeVar
@@ -31,15 +30,15 @@ import attrs
 import trio
 from outcome import Error, Outcome, Value
 
-from trio_pipes._base import FINITE, BusError, Codec, WireError, check_number
+from trio_pipes._base import FINITE, BusError, Codec, check_number
 from trio_pipes.host import Bus, BusGap, BusMessage, SystemMessage
 
 from ._broker_link import BrokerLink, LinkLost, Refused
 from ._broker_names import BrokerNames
 from ._broker_statistics import BrokerStatistics
-from ._numbers import TWICE, Numbers
+from ._inbox import Inbox
 from ._outbox import Outbox
-from ._wire import NotOurs, Sealer, check_channel, check_topic, unseal
+from ._wire import Sealer, check_channel, check_topic
 
 __all__ = ["BrokerBus"]
 
@@ -66,9 +65,6 @@ MOST_BATCHES: Final = 2
 
 # Senders and topics that were quiet for so many seconds are forgotten.
 QUIET: Final = 3600.0
-
-# Peers whose messages could not be read that are remembered, so that each is logged once.
-MOST_PEERS: Final = 1000
 
 
 @attrs.define(eq=False)
@@ -105,7 +101,8 @@ class BrokerBus(Bus):
         self._codec = Codec()
         self._sealer = Sealer(channel, self.id)
         self._outbox = Outbox(self._sealer)
-        self._numbers = Numbers()
+        codec = self._codec
+        self._inbox = Inbox(self.id, channel, codec, self._topics, self._deliver, self._tell_gap, self._note)
         self._names = BrokerNames(lease, self._ask, self._ask_later)
         self._opening = trio.Lock()
         self._homes: list[trio.Nursery] = []  # of the blocks in which it is open
@@ -119,7 +116,6 @@ class BrokerBus(Bus):
         self._attended: set[str | None] = set()
         self._changed: set[str | None] = set()  # topics to look at: attended, though nobody is there, or the reverse
         self._waiting = trio.lowlevel.ParkingLot()  # for topics to be attended
-        self._early: deque[bytes] | None = None  # came before the subscriptions were told of the gap
         self._requests: dict[_Request, None] = {}
         self._asking = trio.lowlevel.ParkingLot()
         self._ping_due = False
@@ -128,11 +124,7 @@ class BrokerBus(Bus):
         self._forget_at = 0.0
         self._connections = 0
         self._gaps = 0
-        self._duplicates = 0
-        self._unknown = 0
-        self._unreadable = 0
         self._last_error: str | None = None
-        self._told_peers: set[str] = set()
 
     def __repr__(self) -> str:
         state = "connected" if self._outbox.is_open else "not connected" if self._homes else "not open"
@@ -287,8 +279,8 @@ class BrokerBus(Bus):
         try:
             async with trio.open_nursery() as nursery:
                 if self._is_new:
-                    self._early = deque()
-                nursery.start_soon(link.read, self._arrived)
+                    self._inbox.hold()
+                nursery.start_soon(link.read, self._inbox.take)
                 nursery.start_soon(self._watch)
                 await self._ask_link(link)
                 nursery.cancel_scope.cancel()
@@ -308,7 +300,7 @@ class BrokerBus(Bus):
             tick = now + self.lease / 12
             if now > self._forget_at:
                 self._forget_at = now + QUIET / 10
-                self._numbers.forget(now - QUIET)
+                self._inbox.numbers.forget(now - QUIET)
                 self._sealer.forget(now - QUIET)
             answers = [by for by in (self._answer_by, self._written_by) if by is not None]
             if not answers:
@@ -360,9 +352,7 @@ class BrokerBus(Bus):
         if self._was_lost:
             logger.info("connected to %s again", self._where)
             self._tell_gap(BusGap())
-        while self._early:  # what comes meanwhile stands behind these
-            await self._handle(self._early.popleft())
-        self._early = None
+        await self._inbox.go_on()
         self._outbox.open()
         self._waiting.unpark_all()
 
@@ -455,42 +445,7 @@ class BrokerBus(Bus):
         self._written_by = trio.current_time() + self.lease / 4 if self._outbox.batches else None
         self._send_now()
 
-    # -- messages in
-
-    async def _arrived(self, data: bytes) -> None:
-        if self._early is None:
-            await self._handle(data)
-        else:
-            self._early.append(data)
-
-    async def _handle(self, data: bytes) -> None:
-        try:
-            envelope = unseal(data)
-        except NotOurs as exc:
-            self._note_unreadable("somebody", str(exc))
-            return
-        origin, topic = envelope.origin, envelope.topic
-        if origin == self.id or envelope.channel != self.channel or (topic is not None and topic not in self._topics):
-            return
-        missing = self._numbers.judge(envelope, trio.current_time())
-        if missing == TWICE:
-            self._duplicates += 1
-            return
-        if missing:
-            self._tell_gap(BusGap(peer=origin, missed=missing), topic)
-        try:
-            message = self._codec.decode(envelope.body, peer=origin)
-        except WireError as exc:
-            if topic is None and exc.tag is not None and not self._codec.knows(exc.tag):
-                self._unknown += 1  # to all, of a class that nobody here can have asked for
-                return
-            self._note_unreadable(origin, str(exc))
-            self._tell_gap(BusGap(peer=origin, missed=1), topic)
-            return
-        if isinstance(message, BusMessage) and not message.local:
-            await self._deliver(message)
-        else:
-            self._note_unreadable(origin, f"{origin} sent {message!r:.100}, which is no message for other processes")
+    # -- told
 
     def _tell_gap(self, gap: BusGap, topic: str | None = None) -> None:
         """Tell all subscriptions, or those that are on this topic."""
@@ -499,14 +454,8 @@ class BrokerBus(Bus):
             if topic is None or subscription.name.partition("/")[0] == topic:
                 subscription.put_system(gap)
 
-    def _note_unreadable(self, peer: str, text: str) -> None:
-        self._unreadable += 1
+    def _note(self, text: str) -> None:
         self._last_error = text
-        if peer not in self._told_peers and len(self._told_peers) < MOST_PEERS:
-            self._told_peers.add(peer)
-            logger.warning(
-                "on channel %r of %s: %s; more of this peer is only counted", self.channel, self._where, text
-            )
 
     # -- topics
 
@@ -526,7 +475,7 @@ class BrokerBus(Bus):
         raise self._away()
 
     def _unattend(self, topic: str) -> None:
-        self._numbers.leave(topic)
+        self._inbox.numbers.leave(topic)
         self._changed.add(topic)
         self._asking.unpark()
 
@@ -554,9 +503,9 @@ class BrokerBus(Bus):
             connections=self._connections,
             unacknowledged=len(self._outbox),
             gaps=self._gaps,
-            duplicates=self._duplicates,
-            unknown=self._unknown,
-            unreadable=self._unreadable,
+            duplicates=self._inbox.duplicates,
+            unknown=self._inbox.unknown,
+            unreadable=self._inbox.unreadable,
             last_error=self._last_error,
         )
 
