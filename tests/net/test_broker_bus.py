@@ -333,7 +333,7 @@ async def test_closing_does_not_wait_for_ever_and_tells_what_is_lost(
             broker.pause()
             await one.send(Note(target="b"))
             raise KeyError("mine")
-    assert "1 messages were not taken" in caplog.text
+    assert "1 message was not taken" in caplog.text
     broker.go_on()
     async with one:  # they are not sent after all
         await one.send(Note())

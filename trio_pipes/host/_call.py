@@ -24,7 +24,7 @@ from ._observers import Observers
 from ._readiness import Readiness
 from ._restart import pipeline_task_of
 from ._roster import Entry, Roster
-from ._worker import ask_worker, inner
+from ._worker import Worker, ask_worker, inner
 
 if TYPE_CHECKING:
     from ._registry import Membership, Registry
@@ -41,6 +41,8 @@ class Shared:
     name: str
     tell: Callable[..., None]
     """Tells the observers: an event, a worker, and what else belongs to it."""
+    take_back: Callable[[Worker], None]
+    """Makes the runner that of a worker which another one was given since, and has not run."""
     observers: Observers
     roster: Roster
     readiness: Readiness
@@ -92,6 +94,7 @@ class Call:
         error: BaseException | None = None
         try:
             with scope:
+                shared.take_back(worker)
                 if shared.membership is not None:  # before its turn: those who start together get their names together
                     await shared.membership.enlist(entry)
                 if before is not None and not before.is_set():

@@ -55,7 +55,7 @@ class Restart:
         self.worker: Worker = self._make("Restart")
         """The instance that runs, or ran last."""
         self.name: str = self.worker.name
-        self._runner: Any = None
+        self._runner_or_none: Any = None
         self._run_called = False
         self._asked = False  # to end, one way or the other
 
@@ -90,22 +90,27 @@ class Restart:
     # -- as a worker
 
     def attach(self, runner: Any) -> None:
-        """The runner that hosts it: each instance is given it."""
-        self._runner = runner
+        """The runner that hosts it: each instance is given it. Raises `RuntimeError` when another one runs it, or has run it."""
+        if runner is not self._runner_or_none:
+            self._check_not_run()
+        self._runner_or_none = runner
         self._attach(self.worker)
+
+    def _check_not_run(self) -> None:
+        if self._run_called:
+            raise RuntimeError(f"{self!r} has been run already. It runs once: build a new one")
 
     def _attach(self, worker: Worker) -> None:
         attach = getattr(worker, "attach", None)
-        if attach is not None and self._runner is not None:
-            attach(self._runner)
+        if attach is not None and self._runner_or_none is not None:
+            attach(self._runner_or_none)
 
     async def run(self, *, task_status: trio.TaskStatus[Restart] = trio.TASK_STATUS_IGNORED) -> object:
         """Run the worker, and those made in its place; gives what the last one gave.
 
         `task_status` is started when an instance is ready for the first time.
         """
-        if self._run_called:
-            raise RuntimeError(f"{self!r} has been run already. It runs once: build a new one")
+        self._check_not_run()
         self._run_called = True
         status = _Once(lambda: task_status.started(self))
         failures: deque[tuple[float, Exception]] = deque()
@@ -139,7 +144,7 @@ class Restart:
             self._count(failures, exc)
             return False
         self.worker = worker
-        restarted = getattr(self._runner, "_restarted", None)
+        restarted = getattr(self._runner_or_none, "_restarted", None)
         if restarted is not None:
             restarted()
         return True
@@ -168,7 +173,7 @@ class Restart:
         )
 
     def _tell(self, event: str, worker: Worker, *more: object) -> None:
-        tell = getattr(self._runner, "_tell", None)
+        tell = getattr(self._runner_or_none, "_tell", None)
         if tell is not None:
             tell(event, worker, *more)
 

@@ -93,7 +93,9 @@ class PipelineRunner:
         self._home = Home(self.name)
         self._signals_seen = 0
         self._restarts = 0
-        self._shared = Shared(self.name, self._tell, self._observers, self._roster, self._readiness, self._told)
+        self._shared = Shared(
+            self.name, self._tell, self._take_back, self._observers, self._roster, self._readiness, self._told
+        )
         self._on_bus = OnBus(self, bus, self._calls, self._shared, self._ask_by_name)
         self.add_workers(*workers)
 
@@ -157,13 +159,20 @@ class PipelineRunner:
         self._roster.add(entries)
         try:
             for entry in entries:
-                attach = getattr(entry.worker, "attach", None)
-                if attach is not None:
-                    attach(self)
+                self._attach(entry.worker)
         except BaseException:
             for entry in entries:
                 self._roster.remove(entry)
             raise
+
+    def _attach(self, worker: Worker) -> None:
+        attach = getattr(worker, "attach", None)
+        if attach is not None:
+            attach(self)
+
+    def _take_back(self, worker: Worker) -> None:
+        if getattr(worker, "_runner_or_none", self) is not self:
+            self._attach(worker)
 
     def get_worker(self, name: str) -> Worker | None:
         """The worker of that name that is up or waiting to start, or None."""
@@ -217,8 +226,9 @@ class PipelineRunner:
                 finally:
                     self._leave(call)
         except BaseException as exc:
-            # A cancel from outside, or an interrupt from the keyboard: it goes on, beside what workers raised.
-            if call.errors and not isinstance(exc, Exception):
+            # A cancel from outside, an interrupt from the keyboard, a bus that could not be closed in order: it goes on,
+            # beside what workers raised.
+            if call.errors:
                 both = [exc, *call.errors]
                 raise BaseExceptionGroup(f"{self.name}: workers failed", both) from None  # noqa: ASYNC104
             raise

@@ -105,21 +105,23 @@ class PipelineTask:
         self._run_called = False
         self._result: TaskResult | None = None
         self._started_at: float | None = None
-        self._runner: Host | None = None
+        self._runner_or_none: Host | None = None
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.state.name}>"
 
     def attach(self, runner: Host) -> None:
-        """Called by the runner that hosts it."""
-        self._runner = runner
+        """Called by the runner that hosts it. Raises `RuntimeError` when another one runs it, or has run it."""
+        if runner is not self._runner_or_none:
+            self._check_not_run()
+        self._runner_or_none = runner
 
     @property
     def runner(self) -> Host:
         """The runner that hosts it, and through it the bus. Raises `RuntimeError` where there is none."""
-        if self._runner is None:
+        if self._runner_or_none is None:
             raise RuntimeError(f"{self.name} has no runner: add it to one, PipelineRunner(task)")
-        return self._runner
+        return self._runner_or_none
 
     # -- the run
 
@@ -177,11 +179,14 @@ class PipelineTask:
         self._watches.begin(nursery, _leaves(self.pipeline))
         self._observers.tell("on_started")
 
-    def _claim_run(self) -> None:
+    def _check_not_run(self) -> None:
         if self._run_called:
             raise RuntimeError(
                 f"{self.name} has been run already. A task is one run: build a new PipelineTask for the next."
             )
+
+    def _claim_run(self) -> None:
+        self._check_not_run()
         for processor in _leaves(self.pipeline):
             node = processor._node
             if node is not None and not node.engine.done:

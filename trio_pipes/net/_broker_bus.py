@@ -160,7 +160,7 @@ class BrokerBus(Bus):
                     self._keeper.cancel()
         if unsent:
             lost = BusError(
-                f"{unsent} messages were not taken by {self._where} before the bus was closed: {self._last_error}"
+                f"{unsent} {'message was' if unsent == 1 else 'messages were'} not taken by {self._where} before the bus was closed: {self._last_error}"
             )
             if error is None:
                 raise lost

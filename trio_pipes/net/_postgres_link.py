@@ -31,7 +31,7 @@ def border(dsn: Dsn) -> Iterator[None]:
     try:
         yield
     except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-        raise LinkLost(str(exc)) from None
+        raise LinkLost(str(exc).removeprefix(f"cannot connect to {dsn!r}: ")) from None  # the bus says that itself
     except psycopg.Error as exc:
         raise Refused(dsn.hide(" ".join(str(exc).split()))) from None
 

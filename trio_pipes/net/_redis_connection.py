@@ -139,6 +139,8 @@ class RedisConnection:
             except Refused as exc:
                 if "unknown command" in str(exc):
                     raise Refused(f"{exc}; the bus needs version 6.2 or later of the server") from None
+                if str(exc).startswith("NOAUTH"):
+                    raise Refused("NOAUTH: it wants a password, redis://user:password@host") from None
                 raise
 
     async def ask(self, commands: Sequence[Sequence[Argument]], replies: int | None = None) -> list[Any]:

@@ -75,6 +75,7 @@ class BridgedPipeline(Pipeline):
         name: str | None = None,
     ) -> None:
         call = "BridgedPipeline("
+        check_iterable(f"{call}processors", processors, "a list of processors: BridgedPipeline([a, b, c])")
         check_iterable(f"{call}bridges", bridges, "names of BusBridges")
         bridges = tuple(bridges)
         for bridge in bridges:

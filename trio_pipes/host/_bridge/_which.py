@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from trio_pipes._base import check_classes
+from trio_pipes._base import check_classes, refuse
 from trio_pipes.flow import (
     CancelFrame,
     CancelTaskFrame,
@@ -37,6 +37,9 @@ class Which:
     def __init__(self, call: str, frames: object, exclude: object) -> None:
         expected = "a class of frames, or a tuple of them"
         self._frames = (Frame,) if frames is None else check_classes(f"{call}(frames", frames, Frame, expected, least=1)
+        never = [cls.__name__ for cls in self._frames if issubclass(cls, NEVER)]
+        if never:
+            raise refuse(f"{call}(frames", frames, f"frames that can cross; never do: {', '.join(never)}")
         self._exclude = check_classes(f"{call}(exclude", exclude, Frame, expected)
         self._known: dict[type[Frame], bool] = {}
 

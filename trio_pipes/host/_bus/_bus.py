@@ -104,8 +104,14 @@ class Bus:
         raise NotImplementedError
 
     async def __aenter__(self) -> Self:
+        self._check_thread()
+        self._thread = get_ident()
         block = self._opened()
-        await block.__aenter__()
+        try:
+            await block.__aenter__()
+        except BaseException:
+            self._forget_thread()
+            raise
         self._open_blocks.setdefault(current_task(), []).append(block)
         return self
 
@@ -116,7 +122,18 @@ class Bus:
         block = blocks.pop()
         if not blocks:
             del self._open_blocks[current_task()]
-        return await block.__aexit__(kind, value, tb)
+        try:
+            return await block.__aexit__(kind, value, tb)
+        finally:
+            self._forget_thread()
+
+    def _check_thread(self) -> None:
+        if self._thread is not None and self._thread != get_ident():
+            raise RuntimeError(f"{self!r} is used by a Trio run in another thread: use a bus of this run, or a broker")
+
+    def _forget_thread(self) -> None:
+        if not (self._subscriptions or self._open_blocks):
+            self._thread = None
 
     # -- sending
 
@@ -129,7 +146,7 @@ class Bus:
         """
         await checkpoint_if_cancelled()
         if self._thread is not None and self._thread != get_ident():
-            raise RuntimeError(f"{self!r} is used by a Trio run in another thread: use a bus of this run, or a broker")
+            self._check_thread()
         self._sent += 1
         cls = type(message)
         kind = self._kinds.get(cls) or self._kind_of(cls, message)
@@ -171,6 +188,8 @@ class Bus:
         else:
             found = self._named.get(target)
             if found is None:
+                if not isinstance(target, str):
+                    raise refuse(f"{type(self).__name__}.send(message.target", target, "a name, or None for everybody")
                 if "/" not in target:
                     return False, False, None
                 found = self._named.get(topic_of(target) + "/", ())
@@ -250,10 +269,8 @@ class Bus:
         await self._attend(topic_of(subscription.name))
 
     def _add(self, subscription: Subscription) -> None:
-        if self._thread is None:
-            self._thread = get_ident()
-        elif self._thread != get_ident():
-            raise RuntimeError(f"{self!r} is used by a Trio run in another thread: use a bus of this run, or a broker")
+        self._check_thread()
+        self._thread = get_ident()
         name = subscription.name
         self._subscriptions[subscription] = None
         self._named[name] = (*self._named.get(name, ()), subscription)
@@ -276,8 +293,7 @@ class Bus:
         if not self._topics[topic]:
             del self._topics[topic]
             self._unattend(topic)
-        if not self._subscriptions:
-            self._thread = None
+        self._forget_thread()
 
     def _forget_audiences(self) -> None:
         for kind in self._kinds.values():

@@ -39,7 +39,10 @@ class Failure:
     def of(cls, error: BaseException) -> Self:
         """What a handler raised."""
         name = type(error).__name__
-        text = str(error)
+        try:
+            text = str(error)
+        except Exception as exc:  # noqa: BLE001  (an error that cannot say what it is fails its job, and not the worker)
+            text = f"it has no text: its str() raised {type(exc).__name__}"
         lines = "".join(traceback.format_exception(error))
         return cls(
             "failed",

@@ -7,6 +7,7 @@
 #
 #   the taker accepts              it is over; the giver confirms that, and only then can the taker hand on
 #   the taker refuses              the giver is active again: a refusal is final, whatever copies still come
+#   the order cannot be written    the giver is active again: nothing was sent
 #   nobody has the taker's name,   the giver is active again: what was not answered was not confirmed, and so has
 #   or it is gone                  not gone on to a third
 #   no answer in time              the giver recalls what it gave. The answer says that it was given back (the giver is
@@ -145,7 +146,8 @@ class Asking:
                 return await self._until_final(target, make)
             except _Gone:
                 raise self._nobody(target) from None
-        raise ActivationError(f"{target!r} did not answer {self._activation.name!r} within {timeout:g} s")
+        nobody = "" if self._knows(target) else "; no worker of that name is known"
+        raise ActivationError(f"{target!r} did not answer {self._activation.name!r} within {timeout:g} s{nobody}")
 
     def _nobody(self, target: str) -> ActivationError:
         return ActivationError(f"there is no worker named {target!r} that {self._activation.name!r} could reach")

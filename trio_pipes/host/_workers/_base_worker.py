@@ -120,6 +120,10 @@ class BaseWorker(Hooks):
         """What messages to it have as their target: its name; for a default name, with the runner's id before it."""
         return f"{self.runner.runner_id}/{self.name}" if is_default_name(self.name) else self.name
 
+    @property
+    def _runner_or_none(self) -> Host | None:
+        return self._life.runner_or_none
+
     def attach(self, runner: Host) -> None:
         """What a runner calls before it runs this worker."""
         self._life.attach(runner)

@@ -70,7 +70,9 @@ class Life:
         return self.worker.address
 
     def attach(self, runner: Host) -> None:
-        """It has a runner."""
+        """It has a runner. Raises `RuntimeError` when another one runs it, or has run it."""
+        if runner is not self.runner_or_none:
+            self._check_new()
         self.urgent.who = self.worker.name
         self.ready = ready_handlers(self.worker)
         job_handlers_of(type(self.worker))  # what is wrong with them shows early
@@ -85,10 +87,7 @@ class Life:
 
     async def run(self, task_status: trio.TaskStatus[Any]) -> None:
         """See `BaseWorker.run`."""
-        if self.state.value != "new":
-            raise RuntimeError(
-                f"{self.worker.name!r} has been run already. A worker is one run: make a new one for the next"
-            )
+        self._check_new()
         self.state.value = "starting"
         try:
             with self._scope:
@@ -101,6 +100,12 @@ class Life:
                 task_status.started(self.worker)
         finally:
             self.state.value = "over"
+
+    def _check_new(self) -> None:
+        if self.state.value != "new":
+            raise RuntimeError(
+                f"{self.worker.name!r} has been run already. A worker is one run: make a new one for the next"
+            )
 
     def _types(self) -> tuple[type[BusMessage], ...]:
         """What it wants to get; empty: everything."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from trio_pipes._base import ConfigurationError, check_name
+from trio_pipes._base import ConfigurationError, check_name, refuse
 
 from ._hooks import Hooks
 
@@ -29,6 +30,9 @@ def worker_ready(name: str) -> Callable[[H], H]:
     check_name("worker_ready(name", name, "the name of a worker")
 
     def mark(method: H) -> H:
+        is_async = iscoroutinefunction(method)
+        if not is_async:
+            raise refuse(f"@worker_ready({name!r})(method", method, "an async method that takes a WorkerInfo")
         setattr(method, MARK, name)
         return method
 
