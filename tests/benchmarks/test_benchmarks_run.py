@@ -79,6 +79,13 @@ def test_other_measurement(ours: ModuleType, measurement: str, changes: dict[str
     assert isinstance(record["value"], float | int)
 
 
+def test_a_job_is_measured() -> None:
+    command = [sys.executable, "-W", "error", str(BENCHMARKS / "jobs.py"), "--once", "--count=2"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["cpu_us"] > 0
+
+
 def run(*arguments: str) -> tuple[dict[str, object], str]:
     command = [sys.executable, "-W", "error", str(BENCHMARKS / "frames.py"), "--runs=1", *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

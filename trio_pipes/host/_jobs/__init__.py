@@ -5,7 +5,8 @@ from ._handlers import job, job_handlers_of
 from ._job import Job
 from ._open import open_job, open_job_group
 from ._request import JobRequest
-from ._server import JobServer, JobServerStatistics
+from ._server import JobServer
+from ._statistics import JobServerStatistics
 from ._stream_in import JobStream
 from ._stream_out import JobOut
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, final
@@ -33,11 +32,9 @@ from ._messages import (
     JobUpdateUrgent,
 )
 from ._stream_in import Chunks, JobStream
+from ._updates import UPDATES_KEPT, Updates
 
 __all__ = ["Job"]
-
-# Updates that are kept for a requester that does not read them: then the oldest is dropped, and counted.
-UPDATES_KEPT = 64
 
 # Seconds in which a requester that leaves has to tell the worker. Where that fails, the worker finds out by the lease.
 TO_TELL = 2.0
@@ -81,10 +78,7 @@ class Job:
         self._answer: JobAnswer | JobAnswerUrgent | None = None
         self._failure: Failure | None = None
         self._error: PipesError | None = None  # found on this side
-        self._updates: deque[Any] = deque()
-        self._urgent: deque[Any] = deque()
-        self._number = self._urgent_number = 0
-        self._dropped = 0
+        self._updates = Updates()
         self._chunks = Chunks()
         self._stream: JobStream | None = None
         self._discards = False
@@ -221,17 +215,15 @@ class Job:
             return False
         self._rounds = 0
         self._has_arrived = True
-        if isinstance(message, JobUpdate):
-            return self._updated(message)
+        if isinstance(message, JobUpdate | JobUpdateUrgent):
+            if self.is_over:
+                return False
+            put = self._updates.put if isinstance(message, JobUpdate) else self._updates.put_urgent
+            put(message.number, message.data)
+            self._changed.unpark_all()
+            return len(self._updates) > UPDATES_KEPT // 2  # its sender gives way
         if isinstance(message, JobAnswer | JobAnswerUrgent):
             self._answered(message)
-        elif isinstance(message, JobUpdateUrgent):
-            if message.number >= self._urgent_number and not self.is_over:
-                self._dropped += message.number - self._urgent_number
-                self._urgent_number = message.number + 1
-                self._urgent.append(message.data)
-                self._trim()
-                self._changed.unpark_all()
         elif isinstance(message, JobChunk | JobStreamEnd):
             chunks = self._chunks
             whole = chunks.put(message) if isinstance(message, JobChunk) else chunks.end(message)
@@ -245,28 +237,13 @@ class Job:
         if self._keeper is not None:
             self._keeper.wake()
 
-    def _updated(self, message: JobUpdate) -> bool:
-        if message.number < self._number or self.is_over:
-            return False
-        self._dropped += message.number - self._number
-        self._number = message.number + 1
-        self._updates.append(message.data)
-        self._trim()
-        self._changed.unpark_all()
-        return len(self._updates) > UPDATES_KEPT // 2
-
-    def _trim(self) -> None:
-        if len(self._updates) + len(self._urgent) > UPDATES_KEPT:
-            (self._updates or self._urgent).popleft()
-            self._dropped += 1
-
     def _answered(self, answer: JobAnswer | JobAnswerUrgent) -> None:
         if self.is_over:
             if answer.status != "done":
                 self._end(Failure(answer.status, answer.text))
             return
         self._answer = answer
-        self._dropped += max(0, answer.updates - self._number)
+        self._updates.expect(answer.updates)
         if answer.status != "done":
             self._failure = Failure(answer.status, answer.text, answer.value, answer.traceback)
         elif answer.chunks is not None and not self._chunks.is_whole:
@@ -354,7 +331,7 @@ class Job:
     @property
     def dropped(self) -> int:
         """Updates that were lost on their way, or made room for newer ones while nobody read them (64 are kept)."""
-        return self._dropped
+        return self._updates.dropped
 
     @property
     def deadline(self) -> float:
@@ -391,7 +368,7 @@ class Job:
 
     async def __anext__(self) -> Any:
         """What the handler tells next."""
-        if self._urgent or self._updates or self.is_over:
+        if self._updates or self.is_over:
             await checkpoint()
         while True:
             if (update := self.take_update()) is not None:
@@ -402,8 +379,7 @@ class Job:
 
     def take_update(self) -> tuple[Any] | None:
         """An update that has come and not been read."""
-        waiting = self._urgent or self._updates
-        return (waiting.popleft(),) if waiting else None
+        return (self._updates.take(),) if self._updates else None
 
     def stream(self) -> JobStream:
         """The stream that the handler opens, or opened: `async for chunk in job.stream()`. There is one."""

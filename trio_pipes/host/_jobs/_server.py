@@ -40,9 +40,10 @@ from ._messages import (
     JobProgress,
 )
 from ._request import JobRequest
+from ._statistics import JobServerStatistics
 from ._work import Lane, Work
 
-__all__ = ["JobServer", "JobServerStatistics"]
+__all__ = ["JobServer"]
 
 logger = logging.getLogger("trio_pipes")
 
@@ -63,23 +64,6 @@ class Named(Protocol):
     """A worker, as far as its jobs are concerned."""
 
     name: str
-
-
-@attrs.frozen
-class JobServerStatistics:
-    """The jobs of a worker at one moment."""
-
-    waiting: int
-    """For their turn."""
-    running: int
-    done: int
-    """That gave a result, in all."""
-    failed: int
-    """That ended without one: the handler raised, or was stopped."""
-    refused: int
-    """That were not taken."""
-    kept: int
-    """That are over and kept in case that their requester has not heard of it."""
 
 
 @final
