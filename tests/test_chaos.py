@@ -56,7 +56,7 @@ def machines(request: pytest.FixtureRequest) -> None:
         pytest.skip(f"no machines here, for want of {'; '.join(missing)}")
 
 
-async def pair(network: Network, wall_shift: float = 0) -> tuple:
+async def pair(network: Network, wall_shift: float | None = None) -> tuple:
     near, far = await network.machine("near"), await network.machine("far", wall_shift=wall_shift)
     echo = await far.start(sys.executable, "-c", ECHO, name="echo")
     up = await echo.wait_for("up")

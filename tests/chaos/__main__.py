@@ -66,7 +66,11 @@ async def one(broker: str, scenario: Scenario) -> Report:
     began = perf_counter()
 
     async def body(network: Network) -> None:
-        stage = Stage(network, BROKERS[broker](await network.machine("broker"), network.folder), report)
+        stage = Stage(
+            network,
+            BROKERS[broker](await network.machine("broker", wall_shift=scenario.broker_shift), network.folder),
+            report,
+        )
         await stage.broker.start()
         await scenario.act(stage)
         if report.problems:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from time import time
 
 import trio
 
 from .deaths import two_with_work
 from .links import verdict
+from .network import Machine
 from .process import Line, Process, now
+from .rights import postgres
 from .scenario import LEASE, Stage, scenario
 
 MINUTES = 60
@@ -34,6 +37,35 @@ async def clocks_apart(stage: Stage) -> None:
     line = await near.wait_for("asked", since=started, job="for ever")
     stage.within("a timeout of 1 s after", line["at"] - started, 2)
     await verdict(stage, near, far)
+
+
+@scenario(broker_shift=0, brokers=("postgres",))  # Redis has an allocator that libfaketime cannot be loaded with
+async def broker_clock_jumps(stage: Stage) -> None:
+    """The broker's clock is set 5 minutes ahead, and later back: nobody is forgotten, and names stay whose they are."""
+    near, far = await two_with_work(stage)
+    for minutes in (5, 0):
+        stage.broker.machine.shift_wall_clock(minutes * MINUTES)
+        await trio.sleep(2 * LEASE)
+        ahead = await server_clock(stage.broker.machine) - time()
+        stage.check(abs(ahead - minutes * MINUTES) < 5, f"the broker's clock is {ahead} s ahead, not {minutes} min")
+        await near.tell(do="ask", worker="near-one", target="far-three", job="echo", payload=minutes)
+        await near.wait_for("asked", job="echo", result=minutes)
+        began = now()
+        await near.tell(do="work", name="far-one")
+        line = await near.wait_for("refused", since=began, name="far-one", within=15)
+        stage.check(line["kind"] == "DuplicateName", f"the name of somebody who is there: {line}")
+    for member in (near, far):
+        stage.check(not member.all("worker", kind="gone"), "a worker was forgotten")
+        stage.check(not member.all("asked", job="for ever"), "a job ended that has no end")
+    await verdict(stage, near, far)
+
+
+async def server_clock(machine: Machine) -> float:
+    """What PostgreSQL there takes for the time."""
+    options = ["-h", "127.0.0.1", "-U", "postgres", "-Atc", "SELECT extract(epoch FROM clock_timestamp())"]
+    psql = await machine.start(postgres("psql") or "", *options, name="psql")
+    await psql.over.wait()
+    return float(psql.text[0])
 
 
 @scenario()

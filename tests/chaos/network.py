@@ -45,8 +45,8 @@ class Machine:
     name: str
     address: str
     namespace: str
-    wall_shift: float
-    """Seconds that its wall clock is ahead of the real one."""
+    wall_clock: Path | None
+    """Where it is written how far its wall clock is from the real one; None: nowhere, it is the real one."""
     _network: Network = attrs.field(repr=False)
     _keeper: trio.Process = attrs.field(repr=False)
     _keeper_pid: int = attrs.field(repr=False)  # whose namespaces processes enter
@@ -59,14 +59,23 @@ class Machine:
         if user is not None:
             enter += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"]
         environment = dict(os.environ, HOSTNAME=self.name)
-        if self.wall_shift:
-            environment |= {
-                "LD_PRELOAD": faketime() or "",
-                "FAKETIME": f"{self.wall_shift:+}",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-                "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # a mend for old C libraries: with it, Python's own lock times out 5 min late
-            }
+        if (
+            self.wall_clock is not None
+        ):  # set behind `setpriv`: what libfaketime makes in memory belongs to the user who runs it
+            enter += [
+                "env",
+                f"LD_PRELOAD={faketime()}",
+                f"FAKETIME_TIMESTAMP_FILE={self.wall_clock}",
+                "FAKETIME_CACHE_DURATION=1",  # seconds until a change of it is seen
+                "FAKETIME_DONT_FAKE_MONOTONIC=1",
+                "FAKETIME_FORCE_MONOTONIC_FIX=0",  # a mend for old C libraries: with it, Python's own lock times out 5 min late
+            ]
         return await self._network._start([*enter, *command], environment, name or Path(command[0]).name, self)
+
+    def shift_wall_clock(self, seconds: float) -> None:
+        """From about now its wall clock is so many seconds ahead of the real one. It must have been made with a shift."""
+        assert self.wall_clock is not None
+        self.wall_clock.write_text(f"{seconds:+}\n")
 
     async def cut(self) -> None:
         """Nothing comes in or goes out any more, and nobody is told."""
@@ -99,7 +108,7 @@ class Network:
         await ip("-n", self.switch, "link", "add", "br0", "type", "bridge")
         await ip("-n", self.switch, "link", "set", "br0", "up")
 
-    async def machine(self, name: str, *, wall_shift: float = 0) -> Machine:
+    async def machine(self, name: str, *, wall_shift: float | None = None) -> Machine:
         """Another machine, named with at most 12 letters (an interface's name has 15)."""
         number = len(self.machines) + 1
         namespace = f"{PREFIX}{os.getpid()}-{name}"
@@ -126,7 +135,10 @@ class Network:
             if not piece:
                 raise RuntimeError(f"no machine {name!r}: {await keeper.wait()}")
             pid += piece
-        machine = Machine(name, address, namespace, wall_shift, self, keeper, int(pid), number * DAY)
+        wall_clock = None if wall_shift is None else self.folder / f"{name}.clock"
+        machine = Machine(name, address, namespace, wall_clock, self, keeper, int(pid), number * DAY)
+        if wall_shift is not None:
+            machine.shift_wall_clock(wall_shift)
         self.machines[name] = machine
         return machine
 

@@ -46,7 +46,7 @@ class Stage:
     frozen: dict[str, float] = attrs.field(factory=dict)
     """Seconds that a member had no time, in all."""
 
-    async def machine(self, name: str, *, wall_shift: float = 0) -> Machine:
+    async def machine(self, name: str, *, wall_shift: float | None = None) -> Machine:
         """The machine of this name; a new one, if there is none yet."""
         if name in self.network.machines:
             return self.network.machines[name]
@@ -97,17 +97,21 @@ class Scenario:
     within: float
     """Seconds after which it hangs."""
     brokers: tuple[str, ...]
+    broker_shift: float | None
+    """Seconds that the broker's wall clock is ahead at the beginning; None: it will not be shifted."""
 
 
 SCENARIOS: dict[str, Scenario] = {}
 
 
-def scenario(*, within: float = 90, brokers: tuple[str, ...] = tuple(BROKERS)) -> Callable[[Any], Any]:
+def scenario(
+    *, within: float = 90, brokers: tuple[str, ...] = tuple(BROKERS), broker_shift: float | None = None
+) -> Callable[[Any], Any]:
     """Put a function among the scenarios, under its name."""
 
     def put(act: Callable[[Stage], Awaitable[Any]]) -> Callable[[Stage], Awaitable[Any]]:
         name = act.__name__.replace("_", "-")
-        SCENARIOS[name] = Scenario(name, act, within, brokers)
+        SCENARIOS[name] = Scenario(name, act, within, brokers, broker_shift)
         return act
 
     return put
