@@ -63,6 +63,8 @@ class Call:
     own: Entry | None
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """Round the body: who cancels it cancels the call."""
+    opening: trio.CancelScope | None = None
+    """Round the opening of a bus, which may take its time."""
     nursery: trio.Nursery | None = None
     errors: list[Exception] = attrs.field(factory=list)
     hosted: dict[Entry, None] = attrs.field(factory=dict)
@@ -194,6 +196,13 @@ class Call:
         if self._why is None:
             self._why = why
         self.scope.cancel(reason=why)
+        if self.opening is not None:
+            self.opening.cancel(reason=why)
+
+    def hurry(self, deadline: float) -> None:
+        """Cancel the body at this time of Trio's clock, in seconds, where it has not ended before."""
+        for scope in filter(None, (self.scope, self.opening)):
+            scope.deadline = min(scope.deadline, deadline)
 
     # -- its life
 

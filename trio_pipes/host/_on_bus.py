@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ._bus import Bus
     from ._call import Call, Shared
     from ._registry import Beside, Membership, Registry
+    from ._signals import Signals
     from ._worker import Host
     from ._workers._remote_ends import RemoteEnds
 
@@ -40,6 +42,7 @@ class OnBus:
         self._calls = calls
         self._shared = shared
         self._ask = ask
+        self._is_given = given is not None
         self._bus: Bus | None = None
         self._membership: Membership | None = None  # there is one where there is a bus
         self._ends: RemoteEnds | None = None
@@ -77,8 +80,32 @@ class OnBus:
         """Whether a registry that is there already says so."""
         return self._membership is not None and self._membership.registry.is_ready(name)
 
+    async def hold(self, call: Call, signals: Signals, serve: Callable[[], Awaitable[None]]) -> None:
+        """Serve a call with the bus open. That may take its time to open: signals and cancels reach it meanwhile."""
+        if not self._is_given:
+            async with self._open():
+                await serve()
+            return
+        error: BaseException | None = None
+        call.opening = trio.CancelScope()
+        async with trio.open_nursery() as early:
+            signals.read_in(early)
+            try:
+                with call.opening:
+                    if call.scope.cancel_called:
+                        call.opening.cancel(reason="it was cancelled before")
+                    async with self._open():
+                        call.opening.deadline = math.inf
+                        call.opening = None
+                        await serve()
+            except BaseException as exc:  # noqa: ASYNC103, BLE001  (raised below: alone, and not in the nursery's group)
+                error = exc
+            early.cancel_scope.cancel(reason="the call is over")
+        if error is not None:
+            raise error
+
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
+    async def _open(self) -> AsyncIterator[None]:
         """While a call of the runner is open: the bus is too, and the runner's workers are known on it."""
         bus = self._bus
         try:

@@ -217,12 +217,15 @@ class PipelineRunner:
             with signals.listening():
                 self._enter(call)
                 try:
-                    async with self._on_bus.open():
-                        await call.serve(
+                    await self._on_bus.hold(
+                        call,
+                        signals,
+                        lambda: call.serve(
                             lambda nursery: self._begin(call, signals, nursery),
                             ready,
                             lambda: self._hand_over_observers(call),
-                        )
+                        ),
+                    )
                 finally:
                     self._leave(call)
         except BaseException as exc:
@@ -235,12 +238,22 @@ class PipelineRunner:
         finally:
             if own is not None:
                 self._roster.remove(own)
+                if call.nursery is None:
+                    self._never_began(own)
         self._raise_errors(call)
         if not call.told_started:
             task_status.started(self)
         return None if own is None else own.result
 
+    def _never_began(self, entry: Entry) -> None:
+        """The bus could not be opened, or not in time."""
+        ask_worker(entry.worker, "cancel", f"{self.name} ended before it could start")
+        if (task := pipeline_task_of(entry.worker)) is not None:
+            entry.result = task.result
+
     def _enter(self, call: Call) -> None:
+        if self._cancelled:
+            call.cancel(f"{self.name} was cancelled before its run")
         if not self._calls:
             self._home.settle()
             self._reason = self._reason if self._told.value else None
@@ -257,9 +270,7 @@ class PipelineRunner:
             self._observers.open(nursery)
             before += self._waiting
             self._waiting = []
-        if self._cancelled:
-            call.cancel(f"{self.name} was cancelled before its run")
-        elif self._told.value:
+        if self._told.value and not self._cancelled:
             self._ask_to_end(self._reason)
         return before
 
@@ -390,7 +401,7 @@ class PipelineRunner:
             return
         self.end(signum.name)
         for call in self._calls:
-            call.scope.deadline = min(call.scope.deadline, trio.current_time() + self._grace)
+            call.hurry(trio.current_time() + self._grace)
 
     # -- jobs
 
