@@ -10,11 +10,12 @@ import time
 import pytest
 import trio
 
-from chaos.__main__ import main
+from chaos.__main__ import main, one
 from chaos.brokers import BROKERS
 from chaos.network import PREFIX, Network, in_network, ip, namespaces, remove_stale
 from chaos.process import Hung, Process, now
 from chaos.rights import lacking
+from chaos.scenario import Scenario, Stage
 from chaos.verdict import judge, ranges
 
 # Says its clocks and its name; answers what comes over the network, until the end of its input.
@@ -166,6 +167,26 @@ async def test_a_broker_is_killed_and_comes_back(broker: str) -> None:
 @pytest.mark.parametrize("name", ["example-typed", "example-without-power"])
 def test_the_example_holds_on_three_machines(name: str) -> None:
     assert main(["--only", name]) == 0
+
+
+@pytest.mark.chaos
+async def test_what_hangs_and_what_does_not_hold_is_told() -> None:
+    async def hang(stage: Stage) -> None:
+        await trio.sleep_forever()
+
+    async def fail(stage: Stage) -> None:
+        stage.within("what took long", 3.0, 2.0)
+        await trio.lowlevel.checkpoint()
+
+    for act, problem in (
+        (hang, "it hung: not over within 0.3 s"),
+        (fail, "what took long: 3.00 s, and it may be 2.00 s"),
+    ):
+        report = await one("redis", Scenario("test", act, 0.3, ("redis",), None))
+        found, where = report.problems
+        assert found.startswith(problem)
+        assert str(report).startswith("FAIL redis    test")
+        shutil.rmtree(where.split()[-1])
 
 
 # What the accounts are worth: what was lost without a word is noticed, and what was told is not. These need no machines.

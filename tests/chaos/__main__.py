@@ -27,6 +27,7 @@ from .rights import lacking
 from .scenario import SCENARIOS, Report, Scenario, Stage
 
 CANNOT = 3
+INTERRUPTED = 130
 
 
 def tell(text: str) -> None:
@@ -47,16 +48,22 @@ def main(arguments: list[str] | None = None) -> int:
             f"chaos: {'cannot' if in_ci else 'nothing was run: cannot'} make machines here, for want of {'; '.join(missing)}"
         )
         return 1 if in_ci else CANNOT
-    reports = []
-    for _ in range(options.times):
-        for name, scenario in SCENARIOS.items():
-            if name.startswith("example") if options.example else name == (options.only or name):
-                for broker in scenario.brokers:
-                    if options.broker in (None, broker):
-                        reports.append(trio.run(one, broker, scenario))
+    reports: list[Report] = []
+    interrupted = False
+    try:
+        for _ in range(options.times):
+            for name, scenario in SCENARIOS.items():
+                if name.startswith("example") if options.example else name == (options.only or name):
+                    for broker in scenario.brokers:
+                        if options.broker in (None, broker):
+                            reports.append(trio.run(one, broker, scenario))
+    except* KeyboardInterrupt:
+        interrupted = True
     print(json.dumps([attrs.asdict(report) for report in reports]))
     failed = [f"{report.scenario} ({report.broker})" for report in reports if report.problems]
-    tell(f"did not hold: {', '.join(failed)}" if failed else "all is well")
+    tell(f"did not hold: {', '.join(failed)}" if failed else "interrupted" if interrupted else "all is well")
+    if interrupted:
+        return INTERRUPTED
     return 1 if failed else 0
 
 
@@ -72,15 +79,17 @@ async def one(broker: str, scenario: Scenario) -> Report:
             report,
         )
         await stage.broker.start()
-        await scenario.act(stage)
+        try:
+            with trio.fail_after(scenario.within):
+                await scenario.act(stage)
+        except trio.TooSlowError:
+            last = "; ".join(f"{name}: {member.lines[-1:]}" for name, member in stage.members.items())
+            report.problems.append(f"it hung: not over within {scenario.within} s; the last words of {last}")
         if report.problems:
             raise Failed(f"{len(report.problems)} problems")
 
     try:
-        with trio.fail_after(scenario.within):
-            await in_network(body)
-    except trio.TooSlowError:
-        report.problems.append(f"it hung: not over within {scenario.within} s")
+        await in_network(body)
     except Failed as error:
         report.problems.extend(error.__notes__)
     except Hung as error:

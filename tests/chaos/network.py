@@ -179,8 +179,11 @@ async def in_network(body: Callable[[Network], Awaitable[T]]) -> T:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLEAN_UP_WITHIN):
                 await network.close()
         result = ended.unwrap()
-    except BaseException as error:
+    except Exception as error:
         error.add_note(f"what its processes wrote is in {folder}")
+        raise
+    except BaseException:  # Ctrl-C: nobody has asked for it
+        shutil.rmtree(folder)
         raise
     else:
         shutil.rmtree(folder)
