@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar, final
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -13,6 +14,8 @@ from trio_pipes._base import ConfigurationError, check_count, check_flag, check_
 __all__ = ["Handler", "job", "job_handlers_of"]
 
 MARK: Final = "__trio_pipes_job__"
+
+FOUND: Final[WeakKeyDictionary[type, Mapping[str | None, Handler]]] = WeakKeyDictionary()  # looked for once a class
 
 F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
 
@@ -62,6 +65,13 @@ def job(
 
 def job_handlers_of(cls: type) -> Mapping[str | None, Handler]:
     """The handlers of a worker's class, by name. Raises `ConfigurationError` where two methods have one name."""
+    found = FOUND.get(cls)
+    if found is None:
+        found = FOUND[cls] = _found(cls)
+    return found
+
+
+def _found(cls: type) -> Mapping[str | None, Handler]:
     marks: dict[str, Handler] = {}
     for base in reversed(cls.__mro__):
         for attribute, value in vars(base).items():

@@ -148,8 +148,19 @@ class Life:
                 self.jobs.stop()
             yield
 
+    def _activated(self, args: Any) -> None:
+        """Jobs begin once `on_activated` is done. Most workers have none, and cost no task for it."""
+        if self.overrides("on_activated"):
+            self.urgent.add(self.worker.on_activated, args)
+        if self.urgent.has_hooks:
+            self.urgent.add(self._begin_jobs)
+        else:
+            self._resume_jobs()
+
     async def _begin_jobs(self) -> None:
-        """Once `on_activated` is done."""
+        self._resume_jobs()
+
+    def _resume_jobs(self) -> None:
         if self.jobs is not None and self.presence.activation.active:
             self.jobs.resume()
 
@@ -157,8 +168,7 @@ class Life:
         self.state.value = "ending" if self._told else "running"
         self.urgent.nursery = nursery
         if self.presence.activation.active:
-            self.urgent.add(self.worker.on_activated, self.presence.activation.args)
-            self.urgent.add(self._begin_jobs)
+            self._activated(self.presence.activation.args)
         early, self._early = self._early, []
         for fn, args in early:
             nursery.start_soon(self._noted, fn, *args)
@@ -236,12 +246,12 @@ class Life:
     def activity_changed(self, active: bool, args: Any) -> None:
         """It is active from now on, or not."""
         if active:
-            self.urgent.add(self.worker.on_activated, args)
-            self.urgent.add(self._begin_jobs)
+            self._activated(args)
         else:
             if self.jobs is not None:
                 self.jobs.hold()
-            self.urgent.add(self.worker.on_deactivated)
+            if self.overrides("on_deactivated"):
+                self.urgent.add(self.worker.on_deactivated)
         if self.runner.registry.get(self.worker.name) is not None:
             self.runner.registry.set_active(self.worker.name, active)
 

@@ -62,6 +62,11 @@ class Urgent:
                     self._no_hooks.unpark_all()
         self._runs = False
 
+    @property
+    def has_hooks(self) -> bool:
+        """Whether a hook is left."""
+        return self._hooks > 0
+
     async def wait_hooks_done(self) -> None:
         """Wait until no hook is left."""
         while self._hooks:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from trio_pipes._base import ConfigurationError, check_name, refuse
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Handler", "ready_handlers", "watch", "worker_ready"]
 
-MARK = "_ready_for"
+MARK: Final = "_ready_for"
+MARKED: Final[WeakKeyDictionary[type, dict[str, str]]] = WeakKeyDictionary()
 
 Handler = Callable[..., Awaitable[object]]
 H = TypeVar("H", bound=Handler)
@@ -41,17 +43,23 @@ def worker_ready(name: str) -> Callable[[H], H]:
 
 def ready_handlers(worker: Hooks) -> dict[str, Handler]:
     """The marked methods of a worker, by the name that they are for."""
-    found: dict[str, Handler] = {}
-    for cls in type(worker).__mro__:
-        for attribute, value in vars(cls).items():
+    cls = type(worker)
+    marked = MARKED.get(cls)
+    if marked is None:
+        marked = MARKED[cls] = _marked(cls)
+    return {name: getattr(worker, attribute) for name, attribute in marked.items()}
+
+
+def _marked(cls: type) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for base in cls.__mro__:
+        for attribute, value in vars(base).items():
             name = getattr(value, MARK, None)
-            if name is None or getattr(type(worker), attribute) is not value:
+            if name is None or getattr(cls, attribute) is not value:
                 continue
             if name in found:
-                raise ConfigurationError(
-                    f"{type(worker).__name__} has two methods with @worker_ready({name!r}), expected one"
-                )
-            found[name] = getattr(worker, attribute)
+                raise ConfigurationError(f"{cls.__name__} has two methods with @worker_ready({name!r}), expected one")
+            found[name] = attribute
     return found
 
 
