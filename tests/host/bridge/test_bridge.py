@@ -176,7 +176,7 @@ async def test_what_was_under_way_at_an_interrupt_is_dropped(autojump_clock, med
         await front.task.queue_frames(texts("new"))
         await trio.sleep(5)
         assert front.after.texts == ["NEW"]
-        assert front.bridge.counts.stale == 1
+        assert front.bridge.bridge_statistics().stale == 1
 
 
 async def test_interrupts_can_stay_where_they_are(autojump_clock) -> None:

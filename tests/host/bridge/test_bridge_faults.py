@@ -96,7 +96,7 @@ async def test_words_between_the_ends_may_be_lost(autojump_clock, lost) -> None:
             await front.task.queue_frames(texts(*"ij"))
             await trio.sleep(30)
     assert front.after.texts == list("ABCDEFGHIJ")
-    assert front.bridge.counts.lost == 0
+    assert front.bridge.bridge_statistics().lost == 0
     assert dialogue.top.kinds.count("InterruptionFrame") == 1
 
 
@@ -250,7 +250,7 @@ def test_what_comes_is_in_order_once_and_the_rest_is_told(seed, window, loss, tw
                 if not loss:
                     assert came == list(range(n))
                 far = dialogue.pipeline.bridge_statistics()
-                told = front.bridge.counts.lost + far.lost + far.passed
+                told = front.bridge.bridge_statistics().lost + far.lost + far.passed
                 assert len(came) + told >= n
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from trio_pipes._base import FINITE, check_count, check_flag, check_iterable, check_name, check_number
 from trio_pipes.flow import Direction, Frame, FrameProcessor, Pipeline
 
@@ -133,5 +135,5 @@ class BridgedPipeline(Pipeline):
             raise RuntimeError(f"{self.name}.{call}() works only while a task runs it")
 
     def bridge_statistics(self) -> BridgeStatistics:
-        """What has crossed at its ends."""
-        return self._end.counts
+        """What has crossed at its ends, up to this moment."""
+        return attrs.evolve(self._end.counts)

@@ -15,9 +15,9 @@ from .._bus import BusMessage
 from .._workers import QueueFrameMessage
 from .._workers._presence import CONTROL, Presence
 from .._workers._urgent import Urgent
-from ._bus_bridge import HEARD, TO_TELL
 from ._link import BridgeStatistics, Link, LinkDown
 from ._messages import BridgeFlushFrame, BridgeOpen, BridgeState, FromBridge
+from ._near_end import HEARD, TO_TELL
 from ._which import Which
 
 if TYPE_CHECKING:
