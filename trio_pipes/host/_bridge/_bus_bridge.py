@@ -50,7 +50,7 @@ class BusBridge(FrameProcessor):
         away: Away = "wait",
         window: int = 32,
         interrupts: bool = True,
-        flush_timeout: float = 5.0,
+        flush_timeout: float | None = 5.0,
         name: str | None = None,
     ) -> None:
         super().__init__(name)
@@ -72,7 +72,7 @@ class BusBridge(FrameProcessor):
         self._which = Which("BusBridge", frames, exclude)
         self._timeout = float("inf") if timeout is None else timeout
         self._away = away
-        self._flush_timeout = flush_timeout
+        self._flush_timeout = float("inf") if flush_timeout is None else flush_timeout
         self._end = NearEnd(self, self.to, window, interrupts)
 
     @asynccontextmanager
