@@ -231,7 +231,12 @@ class JobServer:
 
     def _refuse(self, job: str, status: str, text: str) -> None:
         self._refused += 1
-        self.start(self.tell, JobAnswer(job=job, target=job, status=status, text=text))
+        self.start(self._tell_refusal, JobAnswer(job=job, target=job, status=status, text=text))
+
+    async def _tell_refusal(self, answer: JobAnswer) -> None:
+        """Also where the worker is cancelled just now: nobody else knows of it."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + TO_TELL):
+            await self.tell(answer)
 
     def _left(self, work: Work, reason: str | None) -> None:
         work.wanted = False
