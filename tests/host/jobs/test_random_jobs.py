@@ -39,7 +39,7 @@ def test_b6_every_job_ends_once_and_as_it_should(jobs, events) -> None:
                 with trio.move_on_after(float("inf") if what["leave"] is None else what["leave"]) as scope:
                     async with runner.job("doer", what["name"], what["payload"], timeout=what["timeout"]) as it:
                         try:
-                            if what["read"] == "updates":
+                            if what["read"] == "updates" and what["name"] != "stream":  # which waits for its reader
                                 updates = [update async for update in it]
                                 assert (
                                     updates == list(range(what["payload"] if what["name"] == "count" else 0))
