@@ -21,6 +21,7 @@ from trio_pipes import (
     ConfigurationError,
     DataMessage,
     JobError,
+    MemoryBus,
     PipelineRunner,
     SystemMessage,
     WorkerChange,
@@ -115,7 +116,8 @@ class Sides:
 async def joined(wait: bool = True, **rules: Any) -> AsyncIterator[Sides]:
     accept = rules.pop("accept", (Note, Alarm))
     forward = rules.pop("forward", ())
-    far, near = PipelineRunner(name="far", handle_sigint=False), PipelineRunner(name="near", handle_sigint=False)
+    far = PipelineRunner(name="far", bus=rules.pop("bus", None), handle_sigint=False)
+    near = PipelineRunner(name="near", handle_sigint=False)
     researcher, front = Inbox("researcher"), Inbox("front")
     server = WebSocketProxyServer(
         port=0, token=SECRET, expose=["researcher"], reach=["front"], accept=accept, forward=forward
@@ -363,6 +365,30 @@ async def test_b9_what_is_too_large_is_told_where_it_was_sent(caplog) -> None:
         assert await sides.researcher.has(1) == [2]
         assert sides.client.statistics().lost == 1
     assert "2,000,0" in caplog.text
+
+
+# A bus that takes nothing for a while ended the whole end of the proxy, and what runs beside it.
+async def test_b9_a_bus_that_does_not_take_a_message_loses_that_one_and_not_the_link(caplog) -> None:
+    class Moody(MemoryBus):
+        away = False
+
+        async def send(self, message) -> bool:
+            if self.away:
+                raise BusError("nobody takes anything")
+            return await super().send(message)
+
+    bus = Moody()
+    async with joined(bus=bus) as sides:
+        bus.away = True
+        await sides.front.send(Note(1, target="researcher"))
+        with trio.fail_after(20):
+            while not sides.client.statistics().refused_there:  # noqa: ASYNC110  (a count, of which nobody tells)
+                await trio.sleep(0.01)
+        bus.away = False
+        await sides.front.send(Note(2, target="researcher"))
+        assert await sides.researcher.has(1) == [2]
+        assert sides.server.statistics().lost == 1
+    assert "nobody takes anything" in caplog.text
 
 
 GOOD = {"token": SECRET, "accept": [Note]}

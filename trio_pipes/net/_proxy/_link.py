@@ -16,7 +16,7 @@ from typing import Protocol
 import attrs
 import trio
 
-from trio_pipes._base import Codec, WireError
+from trio_pipes._base import BusError, Codec, WireError
 from trio_pipes.host import Bus, BusGap, BusMessage, Host, SystemMessage, WorkerChange
 
 from ._jobs_across import JobsAcross
@@ -54,7 +54,7 @@ class Counts:
     """Messages from the other end that were not let in."""
     refused_there: int = 0
     lost: int = 0
-    """Messages for the other end that did not fit while the link was slow."""
+    """Messages for the other end that did not fit while the link was slow, or that a bus could not carry."""
 
 
 class Link:
@@ -108,7 +108,11 @@ class Link:
     async def end_jobs(self) -> None:
         """Tell both parties of each job that went through the link that it is over."""
         for message in self._jobs.last_words(self.peer):
-            await self._bus.send(message)
+            await self._give(message)
+
+    async def tell_gap(self, missed: int | None) -> None:
+        """Tell this side's subscribers that messages of the other one were lost."""
+        await self._give(BusGap(peer=self.peer, missed=missed))
 
     # -- out
 
@@ -181,7 +185,7 @@ class Link:
             case Names():
                 await self._know(set(word.ready) & self._rules.reach)
             case Gap():
-                await self._bus.send(BusGap(peer=self.peer, missed=word.missed))
+                await self.tell_gap(word.missed)
             case Refused():
                 self._counts.refused_there += 1
                 self._warn(f"{self.peer} did not let a message in: {word.what}")
@@ -196,8 +200,18 @@ class Link:
         assert isinstance(message, BusMessage)
         self._counts.received += 1
         self._jobs.comes(message)
-        if not await self._bus.send(message):
-            self._say(Refused(f"{message.target!r} is not there"))
+        why = await self._give(message)
+        if why is not None:
+            self._say(Refused(why))
+
+    async def _give(self, message: BusMessage) -> str | None:
+        """To the bus on this side. One that cannot carry it loses that message, and not the link; gives why."""
+        try:
+            return None if await self._bus.send(message) else f"{message.target!r} is not there"
+        except (BusError, WireError) as exc:
+            self._counts.lost += 1
+            self._warn(f"a message from {self.peer} was lost: {exc}")
+            return "the bus there could not carry it"
 
     def _refuse(self, why: str) -> None:
         self._counts.refused_here += 1
@@ -216,7 +230,7 @@ class Link:
             if name not in ready:
                 self._stand_ins.pop(name).cancel(f"{name!r} is gone from {self.peer}")
                 for message in self._jobs.last_words(self.peer, worker=name):
-                    await self._bus.send(message)
+                    await self._give(message)
         for name in sorted(ready - set(self._stand_ins)):
             self._stand_ins[name] = StandIn(name, self._bus, self._carry, self._lost)
             self._runner.add_workers(self._stand_ins[name], isolated=True, parent=self._owner)

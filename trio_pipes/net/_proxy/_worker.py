@@ -11,7 +11,7 @@ import trio
 from websockets.exceptions import ConnectionClosed
 
 from trio_pipes._base import REQUESTED, Codec, ConfigurationError, Requested, check_name, check_reason, default_name
-from trio_pipes.host import BusGap, BusMessage, Host
+from trio_pipes.host import BusMessage, Host
 
 from ._link import Counts, Link, Wire
 from ._rules import make_rules
@@ -35,7 +35,7 @@ class ProxyStatistics:
     refused_there: int
     """Messages that the other end did not let in."""
     lost: int
-    """Messages that did not fit while the link was slow, or that cannot be written for the wire."""
+    """Messages that did not fit while the link was slow, that cannot be written for the wire, or that the bus here did not take."""
 
 
 class ProxyWorker:
@@ -63,21 +63,21 @@ class ProxyWorker:
         self._links: dict[str, _Open] = {}
         self._met: set[str] = set()
         self._scope = trio.CancelScope()
-        self._runner: Host | None = None
+        self._runner_or_none: Host | None = None
 
     def __repr__(self) -> str:
         return f"<{self.name} with {len(self._links)} links>"
 
     def attach(self, runner: Host) -> None:
         """Called by the runner that hosts it."""
-        self._runner = runner
+        self._runner_or_none = runner
 
     @property
     def runner(self) -> Host:
         """The runner that hosts it. Raises `RuntimeError` where there is none."""
-        if self._runner is None:
+        if self._runner_or_none is None:
             raise RuntimeError(f"{self.name} has no runner: add it to one, PipelineRunner(proxy)")
-        return self._runner
+        return self._runner_or_none
 
     @property
     def _ping(self) -> float:
@@ -111,7 +111,7 @@ class ProxyWorker:
                 await before.over.wait()
             with mine.scope:
                 if there in self._met:
-                    await self.runner.bus.send(BusGap(peer=there))
+                    await link.tell_gap(None)
                 self._met.add(there)
                 await link.serve(wire, task_status)
         finally:
