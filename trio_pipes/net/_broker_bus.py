@@ -253,7 +253,7 @@ class BrokerBus(Bus):
                     pause = FIRST_PAUSE if trio.current_time() - since > self.lease else min(2 * pause, LONGEST_PAUSE)
         finally:
             if self._keeper.cancel_called or not self._stopping:  # perhaps in the middle of a command
-                await self._drop_link()
+                await self._drop_link()  # noqa: ASYNC102  (it shields itself, for a second)
             self._keeper_gone.set()
 
     async def _reconnect(self, pause: float) -> bool:
