@@ -79,3 +79,23 @@ async def test_b5_b7_a_handover_and_an_end_over_a_broker(make_bus) -> None:
             assert [entry for entry in b.log if isinstance(entry, int)] == list(range(10))
             await two.wait_finished()
             await one.end_everywhere()
+
+
+async def test_b7_an_end_and_a_cancel_reach_every_runner_over_a_broker(make_bus) -> None:
+    for cancels in (False, True):
+        workers = [Notes(name, takes=0.05) for name in "abc"]
+        runners = [PipelineRunner(worker, bus=make_bus(), handle_sigint=False) for worker in workers]
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                for runner in runners:
+                    await nursery.start(runner.run)
+                await runners[0].registry.wait_ready("b", "c")
+                for n in range(5):
+                    await workers[0].send(Data(n, target="b"))
+                if cancels:
+                    await runners[0].cancel_everywhere("now")
+                else:
+                    await runners[0].end_everywhere("done")
+        assert [runner.statistics().reason for runner in runners] == ["now" if cancels else "done"] * 3
+        if not cancels:
+            assert [entry for entry in workers[1].log if isinstance(entry, int)] == list(range(5))

@@ -131,3 +131,18 @@ async def test_what_cannot_be_asked(autojump_clock) -> None:
             await runner.end_worker("")
         with pytest.raises(ConfigurationError):
             await runner.end_everywhere(5)
+
+
+async def test_calls_that_overlap_hear_of_ends_until_the_last_is_over(autojump_clock) -> None:
+    bus = MemoryBus()
+    runner, first, second = runner_on(bus), Notes("first"), Notes("second")
+    async with trio.open_nursery() as nursery:
+        for worker in (first, second):
+            nursery.start_soon(runner.run, worker)
+            await trio.sleep(1)
+        first.stop_when_done()
+        await first.wait_finished()
+        await trio.sleep(1)
+        assert await bus.send(EndMessage(target=runner.runner_id))
+        await second.wait_finished()
+    assert bus.statistics().subscriptions == 0
