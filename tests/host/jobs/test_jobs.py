@@ -17,6 +17,7 @@ from trio_pipes import (
     JobError,
     JobRequest,
     JobTimeout,
+    MemoryBus,
     Pipeline,
     PipelineRunner,
     PipelineTask,
@@ -571,3 +572,32 @@ async def test_wrong_things_to_tell_progress_with_are_refused(autojump_clock) ->
 
     async with running(Wrong("wrong")) as runner, runner.job("wrong") as it:
         await it.result()
+
+
+async def test_b6_a_worker_with_a_default_name_is_asked_on_its_own_runner(autojump_clock) -> None:
+    doer = Doer(None)
+    async with running(doer) as runner, runner.job(doer.name, "echo", 1) as it:
+        assert await it.result() == 1
+        assert doer.name.startswith("Doer#")
+
+
+async def test_b6_a_job_of_another_runner_of_the_same_bus(autojump_clock) -> None:
+    bus = MemoryBus()
+    async with running(Doer(), bus=bus), running(bus=bus) as runner:
+        async with runner.job("doer", "stream", 9) as it:
+            assert [chunk async for chunk in it.stream()] == list(range(9))
+            assert await it.result() == "streamed"
+        async with runner.job("doer", "sleep", 5):
+            await trio.testing.wait_all_tasks_blocked()
+
+
+# A worker that knows nothing of jobs, such as a pipeline, says no at once.
+async def test_b6_a_worker_that_does_no_jobs_is_an_error_at_once(autojump_clock) -> None:
+    task = PipelineTask(Pipeline([FrameProcessor()]), name="pipeline")
+    async with running(task) as runner:
+        await runner.registry.wait_ready("pipeline")
+        async with runner.job("pipeline", "echo") as it:
+            with pytest.raises(JobError, match="this worker does no jobs") as caught:
+                await it.result()
+            assert caught.value.status == "refused"
+        assert trio.current_time() == 0
