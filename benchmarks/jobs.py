@@ -115,7 +115,7 @@ async def measure(count: int, there: Bus | None = None, here: Bus | None = None)
     doing = PipelineRunner(Doer("doer"), bus=there, handle_sigint=False)
     asking = doing if here is None else PipelineRunner(bus=here, handle_sigint=False)
 
-    async def run(runner: PipelineRunner, *, task_status: trio.TaskStatus[Any]) -> None:
+    async def run(runner: PipelineRunner, *, task_status: trio.TaskStatus[Any]) -> None:  # noqa: ASYNC128
         await runner.run(auto_end=False, task_status=task_status)
 
     async with trio.open_nursery() as nursery:

@@ -68,17 +68,25 @@ async def _once(count: int, carrier: str) -> dict[str, float]:
     buses = _buses(carrier)
     workers = [Idle(f"worker {i}") for i in range(count)]
     one = PipelineRunner(*workers, bus=buses[0], handle_sigint=False)
-    figures: dict[str, float] = {}
     gc.collect()
+    return await (_alone(one) if len(buses) == 1 else _beside_another(one, buses[1], count))
+
+
+async def _alone(one: PipelineRunner) -> dict[str, float]:
+    figures: dict[str, float] = {}
     async with trio.open_nursery() as nursery:
-        if len(buses) == 1:
-            began, cpu = time.perf_counter(), time.thread_time()
-            await nursery.start(lambda task_status: one.run(auto_end=False, task_status=task_status))
-            figures["ready"] = time.perf_counter() - began
-            figures["cpu"] = time.thread_time() - cpu
-            one.end()
-            return figures
-        two = PipelineRunner(bus=buses[1], handle_sigint=False)
+        began, cpu = time.perf_counter(), time.thread_time()
+        await nursery.start(lambda task_status: one.run(auto_end=False, task_status=task_status))
+        figures["ready"] = time.perf_counter() - began
+        figures["cpu"] = time.thread_time() - cpu
+        one.end()
+    return figures
+
+
+async def _beside_another(one: PipelineRunner, bus: Any, count: int) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    async with trio.open_nursery() as nursery:
+        two = PipelineRunner(bus=bus, handle_sigint=False)
         await nursery.start(lambda task_status: two.run(auto_end=False, task_status=task_status))
         async with two.registry.watch() as events:
             began, cpu = time.perf_counter(), time.thread_time()

@@ -109,7 +109,7 @@ class FarEnd:
                 self.presence.close()
                 with trio.move_on_after(TO_TELL):
                     for link in self._links.values():
-                        await link.close()
+                        await link.close()  # noqa: ASYNC102  (the engine shields a lifespan's cleanup)
                 self._links.clear()
                 nursery.cancel_scope.cancel(reason=f"{task.name} is over")
 

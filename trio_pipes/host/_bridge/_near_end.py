@@ -80,7 +80,7 @@ class NearEnd:
                     self._nursery = None
                     with trio.move_on_after(TO_TELL):
                         for link in self._links.values():
-                            await link.close()
+                            await link.close()  # noqa: ASYNC102  (the engine shields a lifespan's cleanup)
                     self._links.clear()
                     nursery.cancel_scope.cancel(reason=f"{self._place.name} is over")
 

@@ -123,7 +123,7 @@ class Bus:
         if not blocks:
             del self._open_blocks[current_task()]
         try:
-            return await block.__aexit__(kind, value, tb)
+            return await block.__aexit__(kind, value, tb)  # noqa: ASYNC102  (the block's own)
         finally:
             self._forget_thread()
 

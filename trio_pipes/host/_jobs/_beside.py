@@ -39,7 +39,7 @@ class Beside:
         self._nursery.cancel_scope.cancel(reason="the block is left")
         try:
             await self._manager.__aexit__(None, None, None)
-        except trio.Cancelled:
+        except trio.Cancelled:  # noqa: ASYNC103
             if error is None:  # the block is cancelled just now; else what it is left with is on its way already
                 raise
         except BaseExceptionGroup as group:

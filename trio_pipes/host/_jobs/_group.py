@@ -47,7 +47,7 @@ class JobGroup:
                 await job.open()
                 self._beside.start(self._follow, job)
         except BaseException as exc:
-            await self.__aexit__(type(exc), exc, None)
+            await self.__aexit__(type(exc), exc, None)  # noqa: ASYNC102  (each wait in it has a deadline)
             raise
         return self
 
@@ -56,10 +56,10 @@ class JobGroup:
     ) -> None:
         assert self._beside is not None
         try:
-            await self._beside.close(value)
+            await self._beside.close(value)  # noqa: ASYNC102  (what it waits for has been cancelled)
         finally:
             reason = None if value is None else f"its requester's block was left with {value!r}"
-            await self._leave_all(reason)
+            await self._leave_all(reason)  # noqa: ASYNC102  (shielded, with a deadline)
 
     async def _leave_all(self, reason: str | None) -> None:
         """At once: a broker that is slow is waited for once, not for each."""

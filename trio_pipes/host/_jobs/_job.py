@@ -101,14 +101,15 @@ class Job:
         try:
             await self.ask()
         except BaseException as exc:
-            await self.__aexit__(type(exc), exc, None)
+            await self.__aexit__(type(exc), exc, None)  # noqa: ASYNC102  (shielded, with a deadline)
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
     ) -> None:
-        await self.leave(None if value is None else f"its requester's block was left with {value!r}")
+        reason = None if value is None else f"its requester's block was left with {value!r}"
+        await self.leave(reason)  # noqa: ASYNC102  (shielded, with a deadline)
 
     async def open(self) -> None:
         """Be able to hear the worker; from here the time counts."""

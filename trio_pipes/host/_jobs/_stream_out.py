@@ -67,7 +67,7 @@ class JobOut:
         with trio.CancelScope(
             shield=value is not None, deadline=trio.current_time() + TO_END if value else float("inf")
         ):
-            await self._send(end)
+            await self._send(end)  # noqa: ASYNC102  (shielded, with a deadline, where it has to be)
 
     async def send(self, chunk: Any) -> None:
         """Send one. Raises `RuntimeError` when the stream is not open."""

@@ -130,7 +130,7 @@ class BaseWorker(Hooks):
 
     # -- the run
 
-    async def run(self, *, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128
         """Set up, be ready, handle messages until told to end, clean up.
 
         Raises what a hook or a task of `start_soon` raised, as an `ExceptionGroup`; a cancel from outside as Trio's

@@ -52,6 +52,7 @@ class WebSocketProxyClient(ProxyWorker):
         name: str | None = None,
     ) -> None:
         super().__init__(name, token, expose, reach, accept, forward, codec)
+        parts = urlsplit("")
         try:
             parts = urlsplit(url)
             usable = parts.scheme in ("ws", "wss") and bool(parts.hostname) and not parts.username and (parts.port or 1)
@@ -65,7 +66,7 @@ class WebSocketProxyClient(ProxyWorker):
         self.url: str = url
         self._ssl = ssl_context
 
-    async def run(self, *, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128
         """Stay connected until told to end."""
         with self._scope:
             failures = 0

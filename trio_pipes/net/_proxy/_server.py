@@ -66,7 +66,7 @@ class WebSocketProxyServer(ProxyWorker):
                 await nursery.start(self._listen, listeners)
                 task_status.started(self)
 
-    async def _listen(self, listeners: list[trio.SocketListener], *, task_status: trio.TaskStatus[Any]) -> None:
+    async def _listen(self, listeners: list[trio.SocketListener], *, task_status: trio.TaskStatus[Any]) -> None:  # noqa: ASYNC128
         await serve(
             self._handle,
             listeners=listeners,

@@ -98,7 +98,7 @@ class ProxyWorker:
         """Counts at this moment."""
         return ProxyStatistics(len(self._links), **attrs.asdict(self._counts))
 
-    async def _serve(self, wire: Wire, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def _serve(self, wire: Wire, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128
         """Work on a connection until it closes. Raises `ProxyRefused`, `WireError` where the other end is none."""
         link = Link(self.name, self.runner, self._rules, self._codec, self._counts)
         there = await link.meet(wire)
