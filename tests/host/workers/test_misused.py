@@ -139,6 +139,13 @@ async def test_a_bus_whose_broker_refuses_may_be_opened_elsewhere(autojump_clock
     assert bus._thread is None
 
 
+async def test_a_bridge_to_its_own_task_is_refused(autojump_clock) -> None:
+    task = PipelineTask(BridgedPipeline([BusBridge("a")]), name="a")
+    with pytest.raises(ExceptionGroup) as caught:
+        await PipelineRunner(task, handle_sigint=False).run()
+    assert caught.group_contains(ConfigurationError, match="frames would go round")
+
+
 def test_what_could_never_work_is_refused_at_once() -> None:
     with pytest.raises(ConfigurationError, match="expected an async method"):
         worker_ready("b")(lambda self, info: None)  # type: ignore[arg-type, return-value]

@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from trio_pipes._base import (
+    ConfigurationError,
     FrameTimeout,
     check_count,
     check_flag,
@@ -77,6 +78,10 @@ class BusBridge(FrameProcessor):
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
+        if self.task.name in self.to:
+            raise ConfigurationError(
+                f"BusBridge(to={self.task.name!r}) is in the task of that name: its frames would go round"
+            )
         async with self._end.opened(self.task):
             yield
 
