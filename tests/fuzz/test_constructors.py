@@ -35,6 +35,8 @@ MODULES = (
 # Arguments that are needed, as good ones; each call makes its own.
 NEEDED: dict[str, Callable[[], dict[str, Any]]] = {
     "Pipeline": lambda: {"processors": [FrameProcessor()]},
+    "BridgedPipeline": lambda: {"processors": [FrameProcessor()]},
+    "BusBridge": lambda: {"to": "dialogue"},
     "ParallelPipeline": lambda: {"branches": [FrameProcessor()]},
     "SyncParallelPipeline": lambda: {"branches": [FrameProcessor()]},
     "Switchable": lambda: {"processor": FrameProcessor()},
