@@ -230,7 +230,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """The documentation, warnings as errors, and the next release notes as a draft."""
-    session.install(*exact(session), "-e", ".[cli,testing]", *group("docs"))
+    session.install(*exact(session), "-e", ".[cli,testing,websocket]", *group("docs"))
     session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
     session.run("towncrier", "build", "--draft", "--version", "next", silent=True)
 
