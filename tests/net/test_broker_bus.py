@@ -10,7 +10,18 @@ import trio
 import trio.testing
 
 from net_kit import Broker, FakeLink, Note, Shout
-from trio_pipes import BusError, BusGap, ConfigurationError, DataMessage, Subscription
+from trio_pipes import (
+    BaseWorker,
+    BusError,
+    BusGap,
+    ConfigurationError,
+    DataMessage,
+    JobError,
+    JobRequest,
+    PipelineRunner,
+    Subscription,
+    job,
+)
 from trio_pipes.net import BrokerStatistics
 from trio_pipes.net._broker_link import Refused
 from trio_pipes.net._wire import Sealer
@@ -684,3 +695,48 @@ async def test_a_thousand_random_cancels(autojump_clock) -> None:
         got.pop()
         assert got == sorted(set(got))
         assert set(certain) <= set(got)
+
+
+# What a handler has to say and cannot be written for the wire: its job fails, and says as much as it can.
+async def test_what_a_handler_cannot_send_fails_its_job_alone(autojump_clock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "trio_pipes")  # a report of the test cannot have half characters either
+
+    class Does(BaseWorker):
+        @job("progress")
+        async def progress(self, request: JobRequest) -> None:
+            request.on_progress_asked(object)
+            await trio.sleep(10)
+
+        @job("payload")
+        async def payload(self, request: JobRequest) -> None:
+            raise JobError("no such book", payload=object())
+
+        @job("file")
+        async def file(self, request: JobRequest) -> None:
+            raise ValueError("no \udc80.txt")
+
+        @job("value")
+        async def value(self, request: JobRequest) -> object:
+            return object()
+
+    broker = Broker()
+    runners = [
+        PipelineRunner(worker, bus=broker.bus(), handle_sigint=False) for worker in (Does("does"), BaseWorker("asks"))
+    ]
+    async with trio.open_nursery() as nursery:
+        for runner in runners:
+            await nursery.start(runner.run)
+        said = {
+            "progress": "cannot be sent: <object",
+            "payload": "failed: JobError: no such book .its payload is missing: .*cannot be sent",
+            "file": r"failed: ValueError: no \\udc80.txt$",
+            "value": "value cannot be sent",
+        }
+        for name, text in said.items():
+            with pytest.raises(JobError, match=text) as caught:
+                async with runners[1].job("does", name, timeout=5) as asked:
+                    await asked.ask_progress()
+                    await asked.result()
+            assert caught.value.status == "failed"
+        for runner in runners:
+            runner.end()

@@ -71,7 +71,8 @@ class Failure:
 
 
 def _cut(text: str, most: int) -> str:
-    """The end of a text that is too long is what matters least at its middle: both ends are kept."""
+    """What can be sent of a text: both ends, where it is too long; half characters, as of names of files, by their numbers."""
+    text = text.encode(errors="backslashreplace").decode()
     if len(text) <= most:
         return text
     half = most // 2

@@ -129,7 +129,7 @@ class Job:
                 if await self._ask_once():
                     return
                 if is_ready(self._runner, self.worker):  # and not ended meanwhile
-                    self._end(Failure("refused", "it does no jobs, or is ending"))
+                    self._end(Failure("refused", "this worker does no jobs, or is ending"))
                     return
         if not self.is_over:
             self._time_is_over()

@@ -332,7 +332,12 @@ class JobServer:
             await work.send(answer)
         except PipesError as exc:  # it cannot be written for the wire
             self._log(work, exc)
-            await work.send(work.answer_with(Failure.of(exc)))
+            failure = Failure.of(exc)
+            if answer.status != "done":  # what went wrong first matters more
+                failure = Failure(
+                    answer.status, f"{answer.text} (its payload is missing: {exc})", None, answer.traceback
+                )
+            await work.send(work.answer_with(failure))
         work.told = True
 
     def _less(self) -> None:

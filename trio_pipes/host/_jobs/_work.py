@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol, final
 import attrs
 import trio
 
+from trio_pipes._base import WireError
+
 from .._bus import BusMessage
 from ._failure import Failure
 from ._handlers import Handler
@@ -107,7 +109,13 @@ class Work:
             self.stop(Failure.of(exc))
             return
         number, self.urgent_updates = self.urgent_updates, self.urgent_updates + 1
-        self.desk.start(self.send, JobUpdateUrgent(job=self.id, number=number, data=data))
+        self.desk.start(self._tell_progress, JobUpdateUrgent(job=self.id, number=number, data=data))
+
+    async def _tell_progress(self, message: BusMessage) -> None:
+        try:
+            await self.send(message)
+        except WireError as exc:  # in no task of the handler's
+            self.stop(Failure.of(exc))
 
     def answer_with(self, failure: Failure | None, value: Any = None) -> JobAnswer | JobAnswerUrgent:
         """The message that ends it."""
