@@ -509,3 +509,38 @@ async def test_b9_a_broken_link_ends_jobs_at_both_ends() -> None:
         with trio.fail_after(20):  # and it is back
             async with cloud.job("researcher", "double", 1, timeout=20) as asked:
                 assert await asked.result() == 2
+
+
+# Who asks need not be known at the other end: answers go to its runner.
+async def test_b9_any_worker_here_may_ask_for_jobs_there() -> None:
+    class Asker(BaseWorker):
+        async def on_activated(self, args: object) -> None:
+            async with self.job("researcher", "double", 4, timeout=20) as asked:
+                self.answer = await asked.result()
+            self.stop_when_done()
+
+    async with office_and_cloud() as (_, cloud, _server):
+        asker = Asker("asker")
+        cloud.add_workers(asker)
+        with trio.fail_after(20):
+            await asker.wait_finished()
+        assert asker.answer == 8
+
+
+async def test_b9_so_may_a_worker_of_another_runner_on_this_bus() -> None:
+    async with office_and_cloud() as (_, cloud, _server):
+        other = PipelineRunner(bus=cloud.bus, handle_sigint=False)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(lambda task_status: other.run(auto_end=False, task_status=task_status))
+            async with other.job("researcher", "double", 5, timeout=20) as asked:
+                assert await asked.result() == 10
+            other.cancel()
+
+
+async def test_b9_a_job_that_is_not_let_in_is_refused_at_once() -> None:
+    async with joined(accept=(Note,)) as sides:
+        async with sides.near.job("researcher", "double", 4, timeout=20) as asked:
+            with pytest.raises(JobError) as caught:
+                await asked.result()
+    assert caught.value.status == "refused"
+    assert "not accepted" in str(caught.value)

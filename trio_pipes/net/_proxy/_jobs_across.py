@@ -6,13 +6,13 @@ speaks for those behind it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Final
 
 from trio_pipes.host import BusMessage
 from trio_pipes.host._jobs._messages import TO_REQUESTER, TO_WORKER, JobAnswer, JobAnswerUrgent, JobAsk, JobLeave
 
-__all__ = ["JOBS", "JobsAcross"]
+__all__ = ["JOBS", "JobsAcross", "answers_to", "refusal"]
 
 JOBS: Final[tuple[type[BusMessage], ...]] = (*TO_WORKER, *TO_REQUESTER)
 """The classes of messages that jobs are made of: what a proxy has to `accept` so that they can cross."""
@@ -24,6 +24,11 @@ class JobsAcross:
     def __init__(self) -> None:
         self._there: dict[str, str] = {}  # their workers are at the other end
         self._here: dict[str, str] = {}
+
+    @property
+    def asked_from(self) -> Container[str]:
+        """The addresses here that answers may come to."""
+        return self._there.keys()
 
     def goes(self, message: BusMessage) -> None:
         """It is sent to the other end."""
@@ -53,3 +58,15 @@ class JobsAcross:
             for job, address in self._here.items():
                 yield JobLeave(job=job, target=address, source=job, reason=f"the link to {peer} broke")
             self._here.clear()
+
+
+def refusal(message: BusMessage, why: str) -> JobAnswer | None:
+    """What its requester is told when a job is not let in."""
+    if not isinstance(message, JobAsk):
+        return None
+    return JobAnswer(job=message.job, target=message.job, status="refused", text=why)
+
+
+def answers_to(message: BusMessage) -> str | None:
+    """The topic that answers to it will go to."""
+    return message.job.partition("/")[0] if isinstance(message, JobAsk) else None

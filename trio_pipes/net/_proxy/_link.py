@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 import trio
@@ -19,7 +19,7 @@ import trio
 from trio_pipes._base import BusError, Codec, WireError
 from trio_pipes.host import Bus, BusGap, BusMessage, Host, SystemMessage, WorkerChange
 
-from ._jobs_across import JobsAcross
+from ._jobs_across import JobsAcross, answers_to, refusal
 from ._outbox import Outbox
 from ._rules import Rules
 from ._stand_in import BUFFER, StandIn, carry_all
@@ -28,6 +28,9 @@ from ._words import PROTOCOL, Gap, Hello, Names, Refused
 __all__ = ["Counts", "Link", "ProxyRefused", "Wire"]
 
 logger = logging.getLogger("trio_pipes")
+
+# Runners at the other end whose workers ask for jobs here.
+MOST_TOPICS: Final = 1000
 
 
 class Wire(Protocol):
@@ -69,6 +72,8 @@ class Link:
         self._counts = counts
         self._outbox = Outbox()
         self._jobs = JobsAcross()
+        self._nursery: trio.Nursery | None = None
+        self._answered: set[str] = set()  # topics of which answers are carried
         self._stand_ins: dict[str, StandIn] = {}
         self._said_why: set[str] = set()
         self.peer: str = "the other end"
@@ -91,10 +96,11 @@ class Link:
 
     async def serve(self, wire: Wire, task_status: trio.TaskStatus[None]) -> None:
         """Carry messages until `wire` closes."""
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as self._nursery:
+            nursery = self._nursery
             try:
                 nursery.start_soon(self._write, wire)
-                await nursery.start(self._carry_answers, self.peer)
+                await self._hear_answers(self.peer)
                 await nursery.start(self._carry_broadcasts)
                 nursery.start_soon(self._tell_names)
                 task_status.started()
@@ -125,6 +131,9 @@ class Link:
             await wire.send(await self._outbox.take())
 
     async def _carry(self, message: BusMessage) -> None:
+        here = self._runner.runner_id
+        if message.source and message.source.partition("/")[0] not in (*self._rules.expose, here):
+            message = attrs.evolve(message, source=f"{here}/{message.source}")  # who sends need not be known there
         try:
             data = self._codec.encode(message)
         except WireError as exc:  # its sender has sent it to a name that is far away; others must not suffer for it
@@ -193,16 +202,16 @@ class Link:
                 await self._let_in(word)
 
     async def _let_in(self, message: object) -> None:
-        why = self._rules.why_not(message, self._runner.runner_id, self.peer)
-        if why is not None:
-            self._refuse(why)
+        why = self._rules.why_not(message, self._runner.runner_id, self.peer, self._jobs.asked_from)
+        if why is not None or not isinstance(message, BusMessage):
+            self._refuse(why or "", message)
             return
-        assert isinstance(message, BusMessage)
         self._counts.received += 1
         self._jobs.comes(message)
+        await self._hear_answers(answers_to(message))
         why = await self._give(message)
         if why is not None:
-            self._say(Refused(why))
+            self._say(refusal(message, why) or Refused(why))
 
     async def _give(self, message: BusMessage) -> str | None:
         """To the bus on this side. One that cannot carry it loses that message, and not the link; gives why."""
@@ -213,9 +222,19 @@ class Link:
             self._warn(f"a message from {self.peer} was lost: {exc}")
             return "the bus there could not carry it"
 
-    def _refuse(self, why: str) -> None:
+    async def _hear_answers(self, topic: str | None) -> None:
+        """Requesters may be on other runners of the bus at the other end."""
+        if topic is None or topic in self._answered or len(self._answered) >= MOST_TOPICS:
+            return
+        if topic == self._runner.runner_id or topic in self._runner.registry.runners:
+            return  # of this bus
+        assert self._nursery is not None
+        self._answered.add(topic)
+        await self._nursery.start(self._carry_answers, topic)
+
+    def _refuse(self, why: str, message: object = None) -> None:
         self._counts.refused_here += 1
-        self._say(Refused(why))
+        self._say((refusal(message, why) if isinstance(message, BusMessage) else None) or Refused(why))
         self._warn(f"a message from {self.peer} was refused: {why}")
 
     def _warn(self, text: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import attrs
 
 from trio_pipes._base import ConfigurationError, are_classes, check_iterable, refuse
 from trio_pipes.host import BusMessage
+from trio_pipes.host._jobs._messages import JobAnswer
 
 __all__ = ["Rules", "make_rules"]
 
@@ -25,16 +26,21 @@ class Rules:
     forward: tuple[type[BusMessage], ...]
     """Classes of broadcasts that go out."""
 
-    def why_not(self, message: object, runner_id: str, their_runner: str) -> str | None:
-        """Why what came from the other side may not enter; None: it may. The ids are of both sides' runners."""
+    def why_not(self, message: object, runner_id: str, their_runner: str, answers: Container[str]) -> str | None:
+        """Why what came from the other side may not enter; None: it may.
+
+        The ids are of both sides' runners; `answers` are addresses that something was asked from.
+        """
         if not isinstance(message, BusMessage):
             return f"a {type(message).__name__} is no message of a bus"
+        if isinstance(message, JobAnswer) and message.target in answers:
+            return None  # whatever is accepted: a refusal is one
         if message.local or not isinstance(message, self.accept):
             return f"a {type(message).__name__} is not accepted here"
         if message.source and message.source.partition("/")[0] not in (*self.reach, their_runner):
             return f"its source {message.source!r} is none of the names that are reached"
         target = message.target
-        if target is not None and target.partition("/")[0] not in (*self.expose, runner_id):
+        if target is not None and target not in answers and target.partition("/")[0] not in (*self.expose, runner_id):
             return f"its target {target!r} is not exposed here"
         return None
 
