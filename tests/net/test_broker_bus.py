@@ -697,6 +697,29 @@ async def test_a_thousand_random_cancels(autojump_clock) -> None:
         assert set(certain) <= set(got)
 
 
+# The question overtook the job that it was about, and was lost.
+async def test_the_question_how_far_a_job_is_comes_after_the_job(autojump_clock) -> None:
+    class Does(BaseWorker):
+        @job()
+        async def work(self, request: JobRequest) -> None:
+            request.on_progress_asked(lambda: "half")
+            await trio.sleep(1)
+
+    broker = Broker()
+    runners = [
+        PipelineRunner(worker, bus=broker.bus(), handle_sigint=False) for worker in (Does("does"), BaseWorker("asks"))
+    ]
+    async with trio.open_nursery() as nursery:
+        for runner in runners:
+            await nursery.start(runner.run)
+        for _ in range(20):
+            async with runners[1].job("does", timeout=5) as asked:
+                await asked.ask_progress()
+                assert [update async for update in asked] == ["half"]
+        for runner in runners:
+            runner.end()
+
+
 # What a handler has to say and cannot be written for the wire: its job fails, and says as much as it can.
 async def test_what_a_handler_cannot_send_fails_its_job_alone(autojump_clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "trio_pipes")  # a report of the test cannot have half characters either

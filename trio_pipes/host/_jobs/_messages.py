@@ -99,8 +99,8 @@ class JobLeave(DataMessage):
 
 @on_wire("trio_pipes.job.progress")
 @attrs.define(eq=False, kw_only=True)
-class JobProgress(SystemMessage):
-    """The requester would like to know how far it is."""
+class JobProgress(DataMessage):
+    """The requester would like to know how far it is. Urgent, it could arrive before the job, and be nobody's."""
 
     job: str
 
