@@ -33,7 +33,7 @@ class Rules:
         """
         if not isinstance(message, BusMessage):
             return f"a {type(message).__name__} is no message of a bus"
-        if isinstance(message, JobAnswer) and message.target in answers:
+        if isinstance(message, JobAnswer) and message.target is not None and message.target in answers:
             return None  # whatever is accepted: a refusal is one
         if message.local or not isinstance(message, self.accept):
             return f"a {type(message).__name__} is not accepted here"
