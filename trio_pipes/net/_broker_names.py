@@ -61,4 +61,9 @@ class BrokerNames:
         mine.difference_update(back)
         if not mine:
             self._owned.pop(owner, None)
-        await self._ask(lambda link: link.release(back, owner, lease_too=names is None))
+        try:
+            await self._ask(lambda link: link.release(back, owner, lease_too=names is None))
+        except BaseException:
+            # They are nobody's here any more, and the owner goes on renewing the lease: the broker has to hear of it.
+            self._later(lambda link: link.release(back, owner, lease_too=names is None))
+            raise
