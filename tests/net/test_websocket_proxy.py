@@ -31,6 +31,7 @@ from trio_pipes._base import Codec, on_wire
 from trio_pipes.net import WebSocketProxyClient, WebSocketProxyServer
 from trio_pipes.net._proxy._link import Counts, Link
 from trio_pipes.net._proxy._rules import make_rules
+from trio_pipes.net._proxy._server import MOST_LOGGED
 from trio_pipes.net._proxy._words import PROTOCOL, Gap, Hello, Names
 
 SECRET = "s3cret-of-the-proxy"
@@ -203,6 +204,12 @@ async def test_b9_a_wrong_token_fails_the_client_and_is_shown_nowhere(caplog) ->
                     async with connect(url, additional_headers=header, proxy=None):
                         pass
         assert server.statistics().links == 0
+        server._strangers = MOST_LOGGED  # from now on they are only turned away
+        said = len(caplog.records)
+        with pytest.raises(InvalidStatus):
+            async with connect(url, proxy=None):
+                pass
+        assert len(caplog.records) == said
         runner.cancel()
     shown = f"{caught.value!r} {client!r} {server!r} {caplog.text}"
     assert SECRET not in shown

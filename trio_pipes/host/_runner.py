@@ -21,6 +21,7 @@ import trio
 
 from trio_pipes._base import (
     REQUESTED,
+    BusError,
     ConfigurationError,
     Requested,
     Value,
@@ -360,13 +361,21 @@ class PipelineRunner:
         return entry is not None
 
     async def end_everywhere(self, reason: str | None = None) -> None:
-        """End every runner on the bus, this one last."""
-        await self._ask_everywhere("stop_when_done", reason)
+        """End every runner on the bus, this one last, and also where the bus raises `BusError`."""
+        try:
+            await self._ask_everywhere("stop_when_done", reason)
+        except BusError:
+            self.end(reason)
+            raise
         self.end(reason)
 
     async def cancel_everywhere(self, reason: str | None = None) -> None:
-        """Cancel every runner on the bus, this one last."""
-        await self._ask_everywhere("cancel", reason)
+        """Cancel every runner on the bus, this one last, and also where the bus raises `BusError`."""
+        try:
+            await self._ask_everywhere("cancel", reason)
+        except BusError:
+            self.cancel(reason)
+            raise
         self.cancel(reason)
 
     async def end_worker(self, name: str, reason: str | None = None) -> bool:

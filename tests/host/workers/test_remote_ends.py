@@ -6,6 +6,7 @@ import trio
 from bus_kit import open_medium
 from hosting import Plain, Probe, texts
 from trio_pipes import (
+    BusError,
     CancelMessage,
     ConfigurationError,
     EndMessage,
@@ -21,6 +22,26 @@ from workers_kit import Data, Notes, hosted
 
 def runner_on(bus, *workers, **settings) -> PipelineRunner:
     return PipelineRunner(*workers, bus=bus, handle_sigint=False, **settings)
+
+
+class Away(MemoryBus):
+    """Carries nothing."""
+
+    async def send(self, message) -> bool:
+        await trio.lowlevel.checkpoint()
+        raise BusError("the broker is away")
+
+
+@pytest.mark.parametrize("call", ["end_everywhere", "cancel_everywhere"])
+async def test_b7_this_runner_ends_also_where_the_others_cannot_be_asked(autojump_clock, call: str) -> None:
+    runner = runner_on(Away(), Plain("a"))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: runner.run(auto_end=False, task_status=task_status))
+        with pytest.raises(BusError, match="away"):
+            await getattr(runner, call)("closing time")
+        with trio.fail_after(10):
+            await runner.wait_finished()
+    assert runner.statistics().reason == "closing time"
 
 
 async def test_b7_an_end_reaches_every_runner_of_the_bus(autojump_clock) -> None:

@@ -6,7 +6,7 @@ import logging
 import ssl
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import trio
 from websockets.trio.server import ServerConnection, serve
@@ -21,6 +21,9 @@ from ._worker import ProxyWorker, WebSocket, same_token
 __all__ = ["WebSocketProxyServer"]
 
 logger = logging.getLogger("trio_pipes")
+
+# Refused connections that are logged.
+MOST_LOGGED: Final = 100
 
 
 class WebSocketProxyServer(ProxyWorker):
@@ -56,6 +59,7 @@ class WebSocketProxyServer(ProxyWorker):
         self.host: str = host
         self.port: int = port
         self._ssl = ssl_context
+        self._strangers = 0
 
     async def run(self, *, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> None:
         """Take connections until told to end. Raises `OSError` where the port cannot be had."""
@@ -83,7 +87,9 @@ class WebSocketProxyServer(ProxyWorker):
     def _admit(self, connection: ServerConnection, request: Any) -> Any:
         if same_token(request.headers.get("Authorization"), self._token):
             return None
-        logger.warning("%s: refused %s, which does not know the token", self.name, connection.remote_address)
+        self._strangers += 1
+        if self._strangers <= MOST_LOGGED:  # whoever knocks for ever must not fill the log
+            logger.warning("%s: refused %s, which does not know the token", self.name, connection.remote_address)
         return connection.respond(HTTPStatus.UNAUTHORIZED, "the token is missing or wrong\n")
 
     async def _handle(self, connection: ServerConnection) -> None:
