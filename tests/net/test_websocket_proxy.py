@@ -30,6 +30,7 @@ from trio_pipes import (
 from trio_pipes._base import Codec, on_wire
 from trio_pipes.net import WebSocketProxyClient, WebSocketProxyServer
 from trio_pipes.net._proxy._link import Counts, Link
+from trio_pipes.net._proxy._outbox import MOST_URGENT
 from trio_pipes.net._proxy._rules import make_rules
 from trio_pipes.net._proxy._server import MOST_LOGGED
 from trio_pipes.net._proxy._words import PROTOCOL, Gap, Hello, Names
@@ -340,6 +341,34 @@ class StuckWire:
             return self.words.pop(0)
         await self.closed.wait()
         return None
+
+
+# Urgent messages do not wait and are not dropped, so an end that does not read is not written to for ever.
+async def test_b9_a_link_whose_other_end_does_not_read_is_closed(autojump_clock, caplog) -> None:
+    front, wire = Inbox("front"), StuckWire()
+    runner = PipelineRunner(front, handle_sigint=False)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(runner.run)
+        link = Link("test", runner, make_rules("test", [], ["researcher"], [], []), Codec(), Counts())
+        await link.meet(wire)
+        over = trio.Event()
+
+        async def serve() -> None:
+            await link.serve(wire, trio.TASK_STATUS_IGNORED)
+            over.set()
+
+        nursery.start_soon(serve)
+        await runner.registry.wait_ready("researcher")
+        await front.send(Note(0, target="researcher"))  # at which the wire gets stuck
+        for n in range(MOST_URGENT + 2):
+            assert not over.is_set()
+            await front.send(Alarm(n, target="researcher"))
+            if n % 1_000 == 0:
+                await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(10):
+            await over.wait()
+        runner.cancel()
+    assert "does not read" in caplog.text
 
 
 # What does not fit while the link is slow is dropped, oldest first, counted, and told at the other end.

@@ -123,7 +123,12 @@ class Link:
     # -- out
 
     def _say(self, word: object) -> None:
-        self._outbox.put_urgent(self._codec.encode(word))
+        self._put_urgent(self._codec.encode(word))
+
+    def _put_urgent(self, data: bytes) -> None:
+        if not self._outbox.put_urgent(data) and self._nursery is not None:
+            self._warn(f"{self.peer} does not read: the link is closed")
+            self._nursery.cancel_scope.cancel(reason=f"{self.peer} does not read")
 
     async def _write(self, wire: Wire) -> None:
         """The only task that writes: a send that is cancelled in the middle would spoil the connection for others."""
@@ -143,7 +148,7 @@ class Link:
         self._counts.sent += 1
         self._jobs.goes(message)
         if isinstance(message, SystemMessage):
-            self._outbox.put_urgent(data)
+            self._put_urgent(data)
         else:
             await self._outbox.put(data)
 

@@ -1,15 +1,19 @@
-"""What waits to be written to a link: urgent first, the rest bounded."""
+"""What waits to be written to a link: urgent first, and all of it bounded."""
 
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 import trio
 
 __all__ = ["Outbox"]
 
 # So much may wait for a slow link; then whoever puts waits too, and in the end the subscriptions drop, and tell of it.
-BYTES: int = 4 * 1_048_576
+BYTES: Final = 4 * 1_048_576
+
+# Urgent ones never wait. With so many unread, the other end is not reading: as with the system messages of a subscription.
+MOST_URGENT: Final = 10_000
 
 
 class Outbox:
@@ -31,10 +35,13 @@ class Outbox:
         self._bytes += len(data)
         self._something.set()
 
-    def put_urgent(self, data: bytes) -> None:
-        """Before all that waits."""
+    def put_urgent(self, data: bytes) -> bool:
+        """Before all that waits. False: too many of these wait already."""
+        if len(self._urgent) >= MOST_URGENT:
+            return False
         self._urgent.append(data)
         self._something.set()
+        return True
 
     async def take(self) -> bytes:
         """The next."""
