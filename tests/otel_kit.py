@@ -13,6 +13,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 SECOND = 1_000_000_000
 
+# Parameters of a task that measures all there is.
+MEASURED = {"enable_metrics": True, "enable_usage_metrics": True}
+
 
 class _Begun(SpanProcessor):
     """Counts the spans that have begun."""

@@ -14,7 +14,7 @@ from opentelemetry import metrics as api
 from flow_kit import DOWN, UP, Sees, live, text
 from hosting import task_of
 from observers_kit import Stage
-from otel_kit import Metrics
+from otel_kit import MEASURED, Metrics
 from trio_pipes import (
     ConfigurationError,
     Direction,
@@ -29,17 +29,10 @@ from trio_pipes import (
 from trio_pipes.observers import MetricsObserver, PrometheusText
 from trio_pipes.testing import Attempt, cancel_at_every_checkpoint
 
-MEASURED = {"enable_metrics": True, "enable_usage_metrics": True}
-
 
 @pytest.fixture
 def told() -> Metrics:
     return Metrics()
-
-
-@pytest.fixture(params=[False, True], ids=["fused", "debug"])
-def debug(request) -> bool:
-    return request.param
 
 
 class Model(FrameProcessor):

@@ -17,7 +17,7 @@ from opentelemetry.trace import StatusCode
 from flow_kit import DOWN, UP, Sees, live, said, text
 from hosting import nothing_left, task_of
 from observers_kit import Stage
-from otel_kit import Traces, event, events
+from otel_kit import MEASURED, Traces, event, events
 from trio_pipes import (
     ConfigurationError,
     Direction,
@@ -38,17 +38,10 @@ from trio_pipes import (
 from trio_pipes.observers import TracingObserver, TurnTrackingObserver, UserBotLatencyObserver, open_span
 from trio_pipes.testing import Attempt, cancel_at_every_checkpoint
 
-MEASURED = {"enable_metrics": True, "enable_usage_metrics": True}
-
 
 @pytest.fixture
 def traced() -> Traces:
     return Traces()
-
-
-@pytest.fixture(params=[False, True], ids=["fused", "debug"])
-def debug(request) -> bool:
-    return request.param
 
 
 class Model(FrameProcessor):

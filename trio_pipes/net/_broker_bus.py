@@ -20,7 +20,6 @@
 from __future__ import annotations
 
 import logging
-import random
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -33,6 +32,7 @@ from outcome import Error, Outcome, Value
 from trio_pipes._base import FINITE, BusError, Codec, check_number
 from trio_pipes.host import Bus, BusGap, BusMessage, SystemMessage
 
+from ._backoff import Backoff
 from ._broker_link import BrokerLink, LinkLost, Refused
 from ._broker_names import BrokerNames
 from ._broker_statistics import BrokerStatistics
@@ -52,8 +52,7 @@ CONNECT: Final = 10.0
 # Seconds that closing the bus waits for what was sent.
 FLUSH: Final = 5.0
 
-# Seconds between two tries to connect: the first and the longest; each is up to half shorter, at random, so that the
-# clients of a broker that comes back do not come all at once.
+# Seconds between two tries to connect: the first and the longest.
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 5.0
 
@@ -242,22 +241,22 @@ class BrokerBus(Bus):
     async def _keep(self) -> None:
         try:
             with self._keeper:
-                pause = FIRST_PAUSE
+                backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
                 while not self._stopping:
-                    if self._link is None and not await self._reconnect(pause):
-                        pause = min(2 * pause, LONGEST_PAUSE)
+                    if self._link is None and not await self._reconnect(backoff.pause):
+                        backoff.grow()
                         continue
                     since = trio.current_time()
                     if await self._use_link():
                         return
-                    pause = FIRST_PAUSE if trio.current_time() - since > self.lease else min(2 * pause, LONGEST_PAUSE)
+                    (backoff.reset if trio.current_time() - since > self.lease else backoff.grow)()
         finally:
             if self._keeper.cancel_called or not self._stopping:  # perhaps in the middle of a command
                 await self._drop_link()  # noqa: ASYNC102  (it shields itself, for a second)
             self._keeper_gone.set()
 
     async def _reconnect(self, pause: float) -> bool:
-        with trio.move_on_after(pause * random.uniform(0.5, 1.0)):
+        with trio.move_on_after(pause):
             await self._wait_stopping()
             return False
         try:

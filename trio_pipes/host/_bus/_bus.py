@@ -153,11 +153,8 @@ class Bus:
         found, crowded, late = self._route(message, kind)
         if self.crosses and not kind.is_local and (message.target is None or not found):
             found = await self._publish(message) or found
-        if late:
-            for subscription in late:
-                await subscription.put_late(message)
-        if crowded:
-            await cancel_shielded_checkpoint()  # it has been delivered
+        if late or crowded:
+            await self._settle(message, late, crowded)
         if not found and message.target is not None:
             self._undelivered += 1
             return False
@@ -169,11 +166,15 @@ class Bus:
         cls = type(message)
         kind = self._kinds.get(cls) or self._kind_of(cls, message)
         _, crowded, late = self._route(message, kind)
-        if late:
-            for subscription in late:
-                await subscription.put_late(message)
+        if late or crowded:
+            await self._settle(message, late, crowded)
+
+    async def _settle(self, message: BusMessage, late: list[Subscription] | None, crowded: bool) -> None:
+        """Everybody else has it: come again to those who had no room, and let them read."""
+        for subscription in late or ():
+            await subscription.put_late(message)
         if crowded:
-            await cancel_shielded_checkpoint()
+            await cancel_shielded_checkpoint()  # it has been delivered
 
     def _route(self, message: BusMessage, kind: _Kind) -> tuple[bool, bool, list[Subscription] | None]:
         """Whether somebody is there, whether to give way, and who has to be served when all others have been."""

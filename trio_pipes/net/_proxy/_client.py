@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import ssl
 from collections.abc import Iterable
 from typing import Any, Final
@@ -15,6 +14,7 @@ from websockets.trio.client import connect
 
 from trio_pipes._base import BusError, Codec, WireError, refuse
 from trio_pipes.host import BusMessage
+from trio_pipes.net._backoff import Backoff
 
 from ._jobs_across import JOBS
 from ._link import ProxyRefused
@@ -25,8 +25,9 @@ __all__ = ["WebSocketProxyClient"]
 
 logger = logging.getLogger("trio_pipes")
 
-FIRST_DELAY: Final = 0.1
-LONGEST_DELAY: Final = 30.0
+# Seconds between two tries to connect: the first and the longest.
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 30.0
 
 
 class WebSocketProxyClient(ProxyWorker):
@@ -69,7 +70,7 @@ class WebSocketProxyClient(ProxyWorker):
     async def run(self, *, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128
         """Stay connected until told to end."""
         with self._scope:
-            failures = 0
+            backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
             met = Once(task_status)
             while True:
                 try:
@@ -85,7 +86,7 @@ class WebSocketProxyClient(ProxyWorker):
                         proxy=None,
                         process_exception=lambda exc: exc,
                     ) as connection:
-                        failures = 0
+                        backoff.reset()
                         await self._serve(WebSocket(connection), met)
                         why: object = "the connection was closed"
                 except InvalidStatus as exc:
@@ -96,8 +97,8 @@ class WebSocketProxyClient(ProxyWorker):
                     raise BusError(f"{self.name}: {self.url} is no end of a proxy for this one: {exc}") from exc
                 except (OSError, InvalidHandshake, InvalidMessage, trio.BrokenResourceError, TimeoutError) as exc:
                     why = exc
-                pause = min(LONGEST_DELAY, FIRST_DELAY * 2.0**failures) * random.uniform(0.5, 1.0)
-                failures = min(failures + 1, 20)
+                pause = backoff.pause
+                backoff.grow()
                 logger.warning("%s: no connection to %s (%s); again in %.1f s", self.name, self.url, why, pause)
                 await trio.sleep(pause)
 
